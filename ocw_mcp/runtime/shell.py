@@ -96,6 +96,9 @@ class Shell:
     def due(self) -> tuple[int, steps.Timer | None]:
         """Return the time (ms) when the next timer or decision is due, and the timer, or None if a decision is next."""
         timers = self.downtime.due(self.timers.items()) if self.downtime.lasts else self.timers.items()
+        if self.exchange is not None and self.exchange.looking:
+            # The stop of a position may stand at the exchange, and nothing can be sent there yet.
+            timers = [each for each in timers if each[0].kind is not steps.TimerKind.PROTECTION]
         at, timer = min(((at, timer) for timer, at in timers), default=(NEVER, None))
         pending = self.asking.pending
         if pending is not None and pending.due < at:
@@ -133,6 +136,7 @@ class Shell:
             await self.take(report)
         if self.exchange is not None and isinstance(report, AccountSeen):
             self.exchange.note(report)
+            self.next_due = self.due()[0]
 
     async def take_early(self) -> None:
         """Take the reports that came before the book began."""

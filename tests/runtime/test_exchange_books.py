@@ -91,6 +91,25 @@ def test_a_book_that_crashes_at_any_commit_restarts_to_the_same_position() -> No
     assert moment > 40
 
 
+@pytest.mark.requirement("E05")
+@pytest.mark.parametrize("killed_s", [60.12, 60.17, 60.22])
+@pytest.mark.parametrize("refuses", [0, 3])
+def test_a_stop_that_outlived_the_process_keeps_its_position_after_a_long_downtime(
+    killed_s: float, refuses: int
+) -> None:
+    async def play() -> None:
+        exchange = Exchange()
+        store = await Process(exchange, FRAMES, ENTERS).killed_at(killed_s)
+        await rest_until(150.0)
+        again = Process(exchange, FRAMES, {}, store=store, refuses=[MarketUnreachable("no answer")] * refuses)
+        await again.go()
+        assert [name for name in exchange.requests if "-x-" in name] == []
+        assert exchange.protected("BTCUSDT")
+        assert again.positions == exchange.positions
+
+    run_in_virtual_time(play())
+
+
 def test_nothing_is_sent_while_a_restart_repeats_its_inputs() -> None:
     async def play() -> None:
         exchange = Exchange()
