@@ -1,13 +1,8 @@
-"""Where the rights of a key are asked for, and that a feed leaves no connection open."""
-
+"""Where the rights of a live key are asked for."""
 
 import pytest
 
-from ocw_mcp.adapters.binance.hosts import hosts_of
-from ocw_mcp.adapters.binance.network import NetworkTransport
 from ocw_mcp.adapters.control.keys import ApiKey
-from ocw_mcp.adapters.feeds.binance.feed import BinanceFeed
-from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.app.exchange_account import rights_client
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.state import Mode
