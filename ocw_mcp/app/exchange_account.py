@@ -76,7 +76,10 @@ async def open_calls(
     mode: Mode, product: Product, key: ApiKey, loopback: str | None, machine: LiveClock
 ) -> AsyncIterator[AccountCalls]:
     """Yield the signed calls of an account; the connections are closed after the block. Raises VenueRefused."""
-    client, rights = _client(mode, product, key, loopback, machine), rights_client(mode, product, key, loopback, machine)
+    client, rights = (
+        _client(mode, product, key, loopback, machine),
+        rights_client(mode, product, key, loopback, machine),
+    )
     permissions = (rights or client) if mode is Mode.LIVE or loopback is not None else None
     address = client.transport.rest.split("//", 1)[1]
     where = address if loopback is None else f"the sandbox exchange at {loopback}"

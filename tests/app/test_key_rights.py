@@ -25,5 +25,7 @@ def test_rights_of_a_live_futures_key_are_asked_at_the_host_of_spot() -> None:
         (Mode.LIVE, Product.UM, "127.0.0.1:1"),
     ],
 )
-def test_no_other_host_is_asked_for_the_rights_of_other_keys(mode: Mode, product: Product, loopback: str | None) -> None:
+def test_no_other_host_is_asked_for_the_rights_of_other_keys(
+    mode: Mode, product: Product, loopback: str | None
+) -> None:
     assert rights_client(mode, product, KEY, loopback, LiveClock()) is None
