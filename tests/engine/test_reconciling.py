@@ -54,7 +54,7 @@ def test_account_without_a_balance_reaches_no_limit() -> None:
     wire.give(Transferred("7", D(3_000), wire.now))
     assert wire.engine.account.trading_state is TradingState.ACTIVE
     state = wire.engine.account
-    assert (state.drawdown.state().watched, state.day.today.opening) == (3_000, 3_000)
+    assert (state.drawdown.state().watched, state.day.today.opening) == (D(3_000), D(3_000))
 
 
 def read(wire: Wire, account: AccountAtExchange, times: int = 1) -> None:
