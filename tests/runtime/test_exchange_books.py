@@ -137,7 +137,7 @@ def test_a_restart_asks_for_its_live_orders_and_what_happened_since_the_account_
         (rejected,) = again.store.events(events.OrderRejected)
         assert rejected.ref == STOP
         # The guard places another stop under a new id.
-        assert exchange.requests == ["1-e-0", "1-s-1"]
+        assert exchange.requests == ["1-e-0", "1-s-1001"]
 
     run_in_virtual_time(play())
 
@@ -206,9 +206,9 @@ def test_a_stop_that_waited_for_the_exchange_is_replaced_by_a_newer_one() -> Non
             await rest_until(asyncio.get_running_loop().time() + 3)
             await again.run.shell.ask(ProtectionRequest(stop, "anna", "BTCUSDT", Decimal(stop)))
         await going
-        assert exchange.requests == ["1-e-0", "1-s-0", "1-s-2"]
+        assert exchange.requests == ["1-e-0", "1-s-0", "1-s-1002"]
         (unsent,) = again.store.events(events.OrderRejected)
-        assert unsent.ref == OrderRef(1, Purpose.STOP, 1)
+        assert unsent.ref == OrderRef(1, Purpose.STOP, 1_001)
         assert [each.order.trigger_price for each in again.engine.orders.live()][-1] == Decimal("98.5")
         # The exchange could not be reached, and could be again.
         assert ["the account can" in each.text for each in again.store.events(events.Incident)] == [True, True]
