@@ -48,6 +48,8 @@ class ExchangeLink:
         self._foreign: set[asyncio.Task[None]] = set()
         self._complete_until: int | None = None
         """The exchange's time (ms) until which the engine has every fill, payment and transfer; None before any."""
+        self.looking = False
+        """Whether a restarted book has not seen its account yet: until then it does not know which stops it has."""
         self._instruments: dict[str, Instrument] = {}
         """The filters by symbol, which the exchange reported last."""
 
@@ -60,6 +62,7 @@ class ExchangeLink:
     def note(self, seen: AccountSeen) -> None:
         """Note that the engine took a report of the account, before which everything until its time was reported."""
         self._complete_until = max(seen.at, self._complete_until or seen.at)
+        self.looking = False
 
     def set_instruments(self, instruments: Sequence[Instrument]) -> None:
         """Let the venue use the filters that the exchange reports from now on."""
@@ -88,6 +91,7 @@ class ExchangeLink:
         refs = frozenset(each.ref for each in self._engine.orders.live())
         began_at = self._engine.counters.began_at
         since = (began_at or self._engine.now) if self._complete_until is None else self._complete_until
+        self.looking = True
         self._tasks.append(asyncio.ensure_future(self._listen()))
         self._tasks.append(asyncio.ensure_future(self._reopen(refs, since)))
 

@@ -94,6 +94,25 @@ def test_a_book_that_crashes_at_any_commit_restarts_to_the_same_position() -> No
     assert moment > 40
 
 
+@pytest.mark.requirement("E05")
+@pytest.mark.parametrize("killed_s", [60.12, 60.17, 60.22])
+@pytest.mark.parametrize("refuses", [0, 3])
+def test_a_stop_that_outlived_the_process_keeps_its_position_after_a_long_downtime(
+    killed_s: float, refuses: int
+) -> None:
+    async def play() -> None:
+        exchange = Exchange()
+        store = await Process(exchange, FRAMES, ENTERS).killed_at(killed_s)
+        await rest_until(150.0)
+        again = Process(exchange, FRAMES, {}, store=store, refuses=[MarketUnreachable("no answer")] * refuses)
+        await again.go()
+        assert [name for name in exchange.requests if "-x-" in name] == []
+        assert exchange.protected("BTCUSDT")
+        assert again.positions == exchange.positions
+
+    run_in_virtual_time(play())
+
+
 def test_nothing_is_sent_while_a_restart_repeats_its_inputs() -> None:
     async def play() -> None:
         exchange = Exchange()
@@ -248,6 +267,42 @@ def test_an_entry_under_way_at_the_end_of_a_run_gets_its_stop() -> None:
         assert exchange.requests == ["1-e-0", "1-s-0"]
         assert done.positions == exchange.positions
         assert exchange.protected("BTCUSDT")
+
+    run_in_virtual_time(play())
+
+
+def test_the_end_of_a_run_cancels_a_resting_entry_at_the_exchange() -> None:
+    async def play() -> None:
+        exchange = Exchange()
+        done = await Process(exchange, FRAMES, {1: buy("94", limit="98")}).go(70.0)
+        assert exchange.requests == ["1-e-0", "X1-e-0"]
+        assert list(done.engine.orders.live()) == []
+        (canceled,) = done.store.events(events.OrderCanceled)
+        assert canceled.ref == ENTRY
+        again = Process(exchange, FRAMES, {}, store=done.store.reopened())
+        await again.go(75.0)
+        assert again.venue.opened_with[0][0] == []
+
+    run_in_virtual_time(play())
+
+
+def test_a_run_killed_while_it_ends_can_be_repeated() -> None:
+    async def play() -> None:
+        exchange = Exchange()
+        exchange.faults["X1-e-0"] = NEVER_ARRIVES
+        process = Process(exchange, FRAMES, {1: buy("94", limit="98")})
+        going = asyncio.ensure_future(process.go(70.0))
+        await rest_until(71.0)
+        process.store.commit()
+        left = process.store.reopened()
+        going.cancel()
+        await asyncio.gather(going, return_exceptions=True)
+        assert [type(each.event).__name__ for each in left.inputs()].count("RunEnds") == 1
+        exchange.faults.clear()
+        again = Process(exchange, FRAMES, {}, store=left)
+        await again.go(75.0)
+        assert exchange.requests == ["1-e-0", "X1-e-0"]
+        assert list(again.engine.orders.live()) == []
 
     run_in_virtual_time(play())
 

@@ -80,9 +80,9 @@ class _Pace:
         return max(1.0, -self._left / a_second)
 
 
-def product_of(client: SignedClient, symbols: Sequence[str]) -> VenueProduct:
+def product_of(client: SignedClient, symbols: Sequence[str], rights: SignedClient | None) -> VenueProduct:
     """Return the client's product, with the queries of its account."""
-    return SpotProduct(client, symbols) if client.product is Product.SPOT else FuturesProduct(client, symbols)
+    return SpotProduct(client, symbols) if client.product is Product.SPOT else FuturesProduct(client, symbols, rights)
 
 
 class BinanceVenue:
@@ -91,11 +91,20 @@ class BinanceVenue:
     name = "binance"
 
     def __init__(
-        self, client: SignedClient, book: str, symbols: Sequence[str], *, jitter: Callable[[], float] = lambda: 0.5
+        self,
+        client: SignedClient,
+        book: str,
+        symbols: Sequence[str],
+        *,
+        rights: SignedClient | None = None,
+        jitter: Callable[[], float] = lambda: 0.5,
     ) -> None:
-        """`book` is the six characters in its client ids. `jitter` returns a number from 0 to below 1."""
-        self._client = client
-        self._product = product_of(client, symbols)
+        """`book` is the six characters in its client ids. `jitter` returns a number from 0 to below 1.
+
+        `rights` is a client of the host that knows the rights of the key, if that is not the host of `client`.
+        """
+        self._client, self._rights = client, rights
+        self._product = product_of(client, symbols, rights)
         self._queries = self._product.queries
         self._live, identities = LiveOrders(), self._product.identities(book)
         self._known = KnownOrders(self._live, client.now_ms)
@@ -203,6 +212,8 @@ class BinanceVenue:
         """Close all connections. Orders stay at the exchange."""
         await self._stop()
         await self._client.transport.close()
+        if self._rights is not None:
+            await self._rights.transport.close()
 
     # Protocol of the sender's witness
 
