@@ -247,7 +247,8 @@ class OrderManager(Reductions):
         before = known.status
         tracked = self.orders.apply(report)
         if tracked is None:
-            if not isinstance(report, Accepted | Triggered | Canceled | CancelRefused):
+            silent = OutcomeUnknown if known.status is OrderStatus.UNKNOWN else CancelRefused
+            if not isinstance(report, Accepted | Triggered | Canceled | CancelRefused | silent):
                 kind = type(report).__name__
                 self._report_misfit(report, f"the venue reported {kind} on order {report.ref}, a {known.status} one")
             elif known.status is OrderStatus.REJECTED and isinstance(report, Accepted | Triggered):
@@ -280,6 +281,7 @@ class OrderManager(Reductions):
                 if report.reason is NOT_JOURNALED:
                     self.lower(f"entry {report.ref} was not sent: {report.text}")
             case OutcomeUnknown():
+                tracked.unknown_since = now
                 self.effects.record(events.OrderUnknown(report.ref, report.why))
             case Canceled():
                 missed = (tracked.remaining, tracked.order.limit_price) if tracked.order.immediate else ()

@@ -157,6 +157,18 @@ class Outcome:
         return [event for _, event in self.journal if isinstance(event, kind)]
 
     @property
+    def unseen(self) -> list[Span]:
+        """Return the times in which no process ran or the exchange banned every request, without overlaps."""
+        plan, spans = self.exchange.plan, list[Span]()
+        bans = [(plan.start + each.at, plan.start + each.at + each.lasts) for each in plan.faults if each.kind == "ban"]
+        for begin, end in sorted([*self.down, *bans]):
+            if spans and begin <= spans[-1][1]:
+                spans[-1] = spans[-1][0], max(spans[-1][1], end)
+            else:
+                spans.append((begin, end))
+        return spans
+
+    @property
     def ended_at(self) -> int:
         return BEGIN + round(self.plan.minutes * MINUTE)
 
@@ -180,7 +192,7 @@ class Outcome:
         until, record, journal = self.ended_at, self.record, self.journal
         return [
             *one_order_per_leg(record, journal, BOOK),
-            *converged(record, journal, converges_ms, until, self.down),
+            *converged(record, journal, converges_ms, until, self.unseen),
             *protected(record, journal, until, notice_ms=notice_ms, down=self.down),
             *within_budget(record, journal, BOOK, limits),
             *same_books(record, journal, BEGIN, until - converges_ms),

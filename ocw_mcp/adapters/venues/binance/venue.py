@@ -188,7 +188,7 @@ class BinanceVenue:
                 why = self._blind.get(_STREAM, "no answer")
                 raise MarketUnreachable(f"the user data stream did not open in {_OPEN_S:.0f} s: {why}") from None
             if isinstance(error, QueryFailed):
-                raise MarketUnreachable(f"the account could not be read: {error}") from error
+                raise MarketUnreachable(f"the account could not be read: {error}", error.until or None) from error
             raise
         self._is_open = True
         self._blind.clear()
@@ -213,6 +213,9 @@ class BinanceVenue:
         if live is None:
             self._reports.incident(f"order {ref} cannot be looked up, because it is not known here: {why}")
             return
+        if not live.seen:
+            # A reduction may have waited for the end of a ban before its request.
+            live.sent_at = self._client.now_ms()
         self._lookups.start(live, to_the_end=live.seen)
         self.reconcile(f"order {ref}: {why}")
 
@@ -229,6 +232,7 @@ class BinanceVenue:
         if live is not None:
             live.recovered = True
             live.seen = live.seen or bool(known.venue_order_ids)
+            live.sent_at = min(live.sent_at, known.unknown_since or live.sent_at)
 
     # While it is open
 
