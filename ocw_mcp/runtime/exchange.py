@@ -21,7 +21,7 @@ from ocw_mcp.engine.waiting_entries import clear_again
 from ocw_mcp.runtime.inbox import Inbox, MarketEnded
 from ocw_mcp.runtime.outbox import Outbox
 
-LONGEST_PAUSE_S: Final = 30
+LONGEST_PAUSE_S: Final = 10
 """The longest pause (s) between two attempts to open the venue."""
 MOST_FAILURES: Final = 5
 """The number of failures of the venue's reports, without a report between them, after which the run ends."""

@@ -160,7 +160,7 @@ class Outcome:
 
     @property
     def unseen(self) -> list[Span]:
-        """Return the times in which no process ran, or the exchange had refused all requests until a time."""
+        """Return the times in which no process ran, or the exchange refused or failed all requests."""
         return joined([*self.down, *self._refusals.spans])
 
     @property

@@ -1,4 +1,4 @@
-"""The times in which a book cannot see the exchange: no process runs, or the exchange takes no requests until a time."""
+"""The times in which a book cannot see the exchange: no process runs, or the exchange refuses or fails all requests."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,16 +14,26 @@ _ALL_REQUESTS = -1003
 
 
 class Refusals:
-    """The times for which an exchange refuses all requests of an address, from the answer that says so on."""
+    """The times for which an exchange refuses or fails all requests.
+
+    A refusal counts from the answer that says until when. Failures count from the first to the last one without a
+    success between them.
+    """
 
     def __init__(self, exchange: FaultyExchange) -> None:
         self.spans: list[Span] = []
+        self._failing: int | None = None
         self._handle = exchange.handle
         exchange.handle = self._noted  # type: ignore[method-assign]
 
     def _noted(self, request: Request, now: int) -> Response | None:
         response = self._handle(request, now)
-        if response is not None and response.status in (418, 429):
+        if response is None or response.status >= 500:
+            self._failing = now if self._failing is None else self._failing
+            self.spans.append((self._failing, now))
+        elif response.status == 200:
+            self._failing = None
+        elif response.status in (418, 429):
             problem = msgspec.json.decode(response.body)
             if problem["code"] == _ALL_REQUESTS:
                 self.spans.append((now, _end_of(response, problem["msg"], now)))
