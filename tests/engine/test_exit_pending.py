@@ -58,6 +58,19 @@ def test_an_entry_is_refused_while_an_exit_of_unknown_outcome_is_live() -> None:
     assert code(wire.enter()) == "sent"
 
 
+def test_an_outcome_is_unknown_since_the_first_report_and_a_second_one_is_silent() -> None:
+    wire = Wire()
+    entry = wire.enter()
+    assert isinstance(entry, Order)
+    wire.give(OutcomeUnknown(entry.ref, "timeout"))
+    since = wire.now
+    wire.tick({"BTCUSDT": 100.0})
+    wire.restart()
+    assert wire.give(OutcomeUnknown(entry.ref, "the process ended")) == []
+    (tracked,) = wire.engine.orders.live()
+    assert tracked.unknown_since == since
+
+
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("flattens", [False, True])
 def test_the_incident_of_a_failed_spot_exit_says_if_it_is_retried(flattens: bool, lost: bool) -> None:
