@@ -210,7 +210,7 @@ def test_trailing_stop_that_cannot_be_placed_leaves_the_old_one() -> None:
     assert outcome.events(events.OrderRejected)
     assert held(outcome) > 0
     wide, tight = sorted(each.trigger for each in account(outcome).waiting.values())
-    assert (wide, tight) == (86_400, 89_100)
+    assert (wide, tight) == (Decimal(86_400), Decimal(89_100))
     assert not any(each.naked for each in outcome.record.standings[2:] if each.position)
 
 

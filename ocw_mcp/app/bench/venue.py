@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from ocw_mcp.app.bench import venue_book, venue_reconcile
 from ocw_mcp.app.bench.steps import measure_commits
 from ocw_mcp.app.bench.venue_wire import measure_wire
+from ocw_mcp.domain.market import Product
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 
 
@@ -33,16 +35,18 @@ FULL: Final = Load()
 
 def measure() -> dict[str, Any]:
     """Return the measurements of the way to the exchange; see docs/benchmarks.md."""
-    found = measure_load(FULL, venue_reconcile.sandbox_market(), venue_book.sandbox_market())
+    found = measure_load(FULL, venue_reconcile.sandbox_market, venue_book.sandbox_market())
     return found | {"memory": measure_memory(FULL.memory_minutes)}
 
 
-def measure_load(load: Load, account: SandboxMarket, book: SandboxMarket) -> dict[str, Any]:
-    """Return all measurements but that of memory, with the markets of the reconciled account and of the book."""
+def measure_load(load: Load, account: Callable[[Product], SandboxMarket], book: SandboxMarket) -> dict[str, Any]:
+    """Return all measurements but that of memory, with the markets of the reconciled accounts and of the book."""
     return {
         "wire": measure_wire(load.rounds, load.orders, load.unmeasured),
         "commit": measure_commits(load.commits),
-        "reconcile": venue_reconcile.measure_reconcile(load.open_orders, account),
+        "reconcile": {
+            product: venue_reconcile.measure_reconcile(load.open_orders, account(product)) for product in Product
+        },
         "stops": venue_book.measure_stops(load.minutes, book),
     }
 

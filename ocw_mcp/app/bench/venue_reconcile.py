@@ -10,9 +10,11 @@ from typing import Any, Final, NamedTuple
 
 from ocw_mcp.adapters.feeds.binance.exchange_info import ExchangeInfo, fetch_info
 from ocw_mcp.adapters.feeds.binance.rest import RestClient
+from ocw_mcp.adapters.venues.binance import orders as futures
 from ocw_mcp.adapters.venues.binance.client import SignedClient
-from ocw_mcp.adapters.venues.binance.orders import cancel_request, place_request
+from ocw_mcp.adapters.venues.binance.orders import OrderForms
 from ocw_mcp.adapters.venues.binance.signing import Credentials
+from ocw_mcp.adapters.venues.binance.spot import orders as spot
 from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.app.bench.fixtures import BOOK
@@ -36,6 +38,9 @@ MOST_S: Final = 3.0
 MOST_SHARE: Final = 0.1
 """The bounds: the time, and the share of the exchange's weight a minute."""
 _NOTIONAL: Final = Decimal(200)
+_AFTER_FEES: Final = Decimal("0.998")
+"""The share of a quantity that a purchase on spot leaves at least: the fee is taken from it."""
+_FORMS: Final[dict[Product, OrderForms]] = {Product.UM: futures, Product.SPOT: spot}
 
 
 class _Placed(NamedTuple):
@@ -45,9 +50,9 @@ class _Placed(NamedTuple):
     limits: list[Order]
 
 
-def sandbox_market() -> SandboxMarket:
+def sandbox_market(product: Product) -> SandboxMarket:
     """Return the market of the measured account."""
-    return SandboxMarket.simulated(7, SYMBOLS, Product.UM, START)
+    return SandboxMarket.simulated(7, SYMBOLS, product, START)
 
 
 def measure_reconcile(orders: int, market: SandboxMarket) -> dict[str, Any]:
@@ -66,16 +71,18 @@ async def _reconcile(market: SandboxMarket, count: int, cancelled: int) -> dict[
     begin = market.start + HOUR
     exchange = FaultyExchange(Exchange(market), begin)
     transport = InProcessTransport(exchange, begin, grain_ms=50, round_trip_ms=ROUND_TRIP_MS)
-    before = _client(transport)
-    info = await fetch_info(RestClient(transport, Product.UM, lambda: 0.5), Product.UM, market.symbols, paper_brackets)
+    before = _client(transport, market.product)
+    info = await fetch_info(
+        RestClient(transport, market.product, lambda: 0.5), market.product, market.symbols, paper_brackets
+    )
     placed = await _place(before, market, info, count)
     for order in placed.limits[:cancelled]:
-        request = cancel_request(order, BOOK)
+        request = _FORMS[market.product].cancel_request(order, BOOK)
         await before.call(request.method, request.path, request.params, weight=1, reduces=True)
     # The next minute of the exchange counts anew.
     left_ms = MINUTE - transport.exchange_ms() % MINUTE
     await asyncio.sleep(left_ms / 1_000 + 1)  # noqa: TID251 - virtual time
-    client = _client(transport)
+    client = _client(transport, market.product)
     venue = BinanceVenue(client, BOOK, market.symbols)
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -101,9 +108,9 @@ async def _reconcile(market: SandboxMarket, count: int, cancelled: int) -> dict[
     }
 
 
-def _client(transport: InProcessTransport) -> SignedClient:
+def _client(transport: InProcessTransport, product: Product) -> SignedClient:
     key = made_key("1")
-    return SignedClient(transport, Credentials(key.key, key.secret), Mode.DEMO, loopback="127.0.0.1:1")
+    return SignedClient(transport, Credentials(key.key, key.secret), Mode.DEMO, product, loopback="127.0.0.1:1")
 
 
 async def _place(client: SignedClient, market: SandboxMarket, info: ExchangeInfo, count: int) -> _Placed:
@@ -111,11 +118,12 @@ async def _place(client: SignedClient, market: SandboxMarket, info: ExchangeInfo
     made, number = _Placed([], []), 0
 
     async def place(order: Order) -> None:
-        request = place_request(order, BOOK)
+        request = _FORMS[market.product].place_request(order, BOOK)
         await client.call(request.method, request.path, request.params, weight=request.weight, orders=request.orders)
 
     for symbol in market.symbols:
-        await client.call("POST", "/fapi/v1/marginType", {"symbol": symbol, "marginType": "ISOLATED"}, weight=1)
+        if market.product is Product.UM:
+            await client.call("POST", "/fapi/v1/marginType", {"symbol": symbol, "marginType": "ISOLATED"}, weight=1)
         trade = market.last_trade(symbol, market.start + HOUR)
         assert trade is not None
         price = Decimal(str(trade.price))
@@ -128,10 +136,10 @@ async def _place(client: SignedClient, market: SandboxMarket, info: ExchangeInfo
             symbol,
             Side.SELL,
             OrderType.STOP_MARKET,
-            quantity,
+            floor_to(quantity * _AFTER_FEES, instrument.step),
             reduce_only=True,
             trigger_price=floor_to(price * Decimal("0.9"), instrument.tick),
-            close_position=True,
+            close_position=market.product is Product.UM,
         )
         await place(entry)
         await place(stop)
