@@ -249,8 +249,8 @@ class BinanceVenue:
                 await self._reconciler.read(everything=_STREAM in self._blind)
             except QueryFailed as error:
                 self._failed(error, _loop_s() - read_at)
-                longer = min(_RETRY_S * 2**failures, _LONGEST_RETRY_S)
-                await pause(max(longer, (error.until - self._client.now_ms()) / SECOND))
+                banned_s = (error.until - self._client.now_ms()) / SECOND
+                await pause(banned_s if banned_s > 0 else min(_RETRY_S * 2**failures, _LONGEST_RETRY_S))
                 wait, failures = 0.0, min(failures + 1, 10)
                 continue
             read_at, failures = _loop_s(), 0
