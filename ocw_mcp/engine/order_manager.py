@@ -293,6 +293,7 @@ class OrderManager(Reductions):
                 if report.reason is NOT_JOURNALED:
                     self.lower(f"entry {report.ref} was not sent: {report.text}")
             case OutcomeUnknown():
+                tracked.unknown_since = now
                 self.effects.record(events.OrderUnknown(report.ref, report.why))
             case Canceled():
                 missed = (tracked.remaining, tracked.order.limit_price) if tracked.order.immediate else ()

@@ -235,6 +235,18 @@ def test_a_restarted_book_waits_for_an_exchange_that_does_not_answer() -> None:
     run_in_virtual_time(play())
 
 
+def test_a_restarted_book_opens_the_exchange_when_its_ban_ends() -> None:
+    async def play() -> None:
+        exchange = Exchange()
+        store = await Process(exchange, FRAMES, ENTERS).killed_at(60.5)
+        banned = MarketUnreachable("banned", START + 90_000)
+        again = Process(exchange, FRAMES, {}, store=store, refuses=[banned] * 6)
+        await again.killed_at(100.0)
+        assert START + 90_000 < again.venue.shown_at[0] < START + 91_500
+
+    run_in_virtual_time(play())
+
+
 @pytest.mark.parametrize("error", [VenueRefused("hedge mode"), MarketUnreachable("no answer")])
 def test_no_book_is_created_for_an_account_that_cannot_be_used(error: Exception) -> None:
     async def play() -> None:
