@@ -21,7 +21,7 @@ from ocw_mcp.engine.waiting_entries import clear_again
 from ocw_mcp.runtime.inbox import Inbox, MarketEnded
 from ocw_mcp.runtime.outbox import Outbox
 
-LONGEST_PAUSE_S: Final = 30
+LONGEST_PAUSE_S: Final = 10
 """The longest pause (s) between two attempts to open the venue."""
 MOST_FAILURES: Final = 5
 """The number of failures of the venue's reports, without a report between them, after which the run ends."""
@@ -127,7 +127,10 @@ class ExchangeLink:
         pause_s, failed = 1, False
         while True:
             known = [each for each in self._engine.orders.live() if each.ref in refs]
-            orders = [KnownOrder(each.order, tuple(each.venue_order_ids), each.cancel_requested) for each in known]
+            orders = [
+                KnownOrder(each.order, tuple(each.venue_order_ids), each.cancel_requested, each.unknown_since)
+                for each in known
+            ]
             try:
                 await self.venue.open(orders, since)
                 break
@@ -136,7 +139,9 @@ class ExchangeLink:
                     failed = True
                     why = f"the exchange's account cannot be read: {error}; it is tried again"
                     self._inbox.put(VenueNotice(VenueNoticeKind.DEGRADED, why))
-                await self._clock.pause(pause_s * SECOND)
+                # A ban ends at a time that the exchange named; the venue itself asks for nothing before.
+                left_ms = LONGEST_PAUSE_S * SECOND if error.until_ms is None else error.until_ms - self._clock.now()
+                await self._clock.pause(min(pause_s * SECOND, max(left_ms, SECOND)))
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             except Exception as error:
                 self._inbox.put(MarketEnded(error))
