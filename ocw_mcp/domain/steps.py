@@ -134,7 +134,13 @@ class Asked(msgspec.Struct, frozen=True):
     """As in `Command`."""
 
 
-StepEvent = Frame | VenueReport | DecisionReady | DecisionFailed | DecisionSubmitted | TimerFired | Command | Asked
+class RunEnds(msgspec.Struct, frozen=True):
+    """The run of a book at an exchange ends: nothing watches an entry that fills later, so no entry may stay there."""
+
+
+StepEvent = (
+    Frame | VenueReport | DecisionReady | DecisionFailed | DecisionSubmitted | TimerFired | Command | Asked | RunEnds
+)
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -81,10 +81,12 @@ class Reductions:
     def selling(self, symbol: str) -> Decimal:
         """Return how much (base asset) of a position live exits are closing; see `counts`.
 
-        Spot has no reduce-only orders: there, what an exit of unknown outcome may still sell is never sold again.
+        Spot has no reduce-only orders. There, an exit of unknown outcome counts, too, if the account may have more of
+        the asset than the book: then the exchange would not refuse a second sale of the same quantity.
         """
         exits = self.orders.live(symbol, Purpose.EXIT)
-        return sum((each.remaining for each in exits if self.spot or counts(each)), ZERO)
+        every = self.spot and symbol in self.account.exchange.shared
+        return sum((each.remaining for each in exits if every or counts(each)), ZERO)
 
     def exit_under_way(self, symbol: str) -> bool:
         """Return whether a live exit is closing a part of the position."""

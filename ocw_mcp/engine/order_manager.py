@@ -260,7 +260,7 @@ class OrderManager(Reductions):
         if tracked and isinstance(report, Filled) and self.account.booked_before(tracked.order.symbol, report):
             return None
         if tracked is None:
-            if not isinstance(report, Accepted | Triggered | Canceled | CancelRefused):
+            if not isinstance(report, Accepted | Triggered | Canceled | CancelRefused | OutcomeUnknown):
                 kind = type(report).__name__
                 self._report_misfit(report, f"the venue reported {kind} on order {report.ref}, a {known.status} one")
             elif known.status is OrderStatus.REJECTED and isinstance(report, Accepted | Triggered):
@@ -293,6 +293,7 @@ class OrderManager(Reductions):
                 if report.reason is NOT_JOURNALED:
                     self.lower(f"entry {report.ref} was not sent: {report.text}")
             case OutcomeUnknown():
+                tracked.unknown_since = now
                 self.effects.record(events.OrderUnknown(report.ref, report.why))
             case Canceled():
                 missed = (tracked.remaining, tracked.order.limit_price) if tracked.order.immediate else ()

@@ -132,6 +132,8 @@ class Engine:
             self._operator.take(event, now)
         elif isinstance(event, steps.Asked):
             self._callers.take(event, now)
+        elif isinstance(event, steps.RunEnds):
+            self.manager.cancel_entries("the run ends")
         elif self._reports.take(event, now):
             if isinstance(event, FundingPaid):
                 self.counters.paid(event)

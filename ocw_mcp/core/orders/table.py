@@ -135,6 +135,8 @@ class TrackedOrder(msgspec.Struct):
     cancels_refused: int = 0
     cancel_refused_at: int = 0
     """How often the venue refused to cancel the order, and the time (ms) of the last refusal."""
+    unknown_since: int | None = None
+    """The time (ms) of the first report that its outcome is unknown: its request was sent, or given up, before."""
     cleared_equity: Decimal = ZERO
     cost: Decimal = ZERO
     beyond: Decimal = ZERO
