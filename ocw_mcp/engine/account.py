@@ -124,11 +124,14 @@ class Account:
     def watch(self) -> str:
         """Compare equity and fees with their limits. Return the reason to cancel live entries; empty if none.
 
-        Until the account at an exchange is known there is no equity, and nothing is compared.
+        Until the account at an exchange is known there is no equity, and nothing is compared. An account that had
+        nothing, and has nothing, has lost nothing.
         """
         if self._on_exchange and not self.exchange.found:
             return ""
         equity = self.ledger.equity()
+        if not (equity or self.day.today.opening or self.drawdown.state().watched):
+            return ""
         why = "too many trades lost in a row" if self._just_paused else ""
         self._just_paused = False
         if self.drawdown.passes(equity):
@@ -166,7 +169,7 @@ class Account:
 
     def book_outside_fill(self, fill: OutsideFill, now: int) -> Booked | None:
         """Book a trade that no order of this engine made; return None if the trade was booked before."""
-        if not self._first_time(f"fill {fill.symbol} {fill.fill_id}"):
+        if not self.first_fill(fill.symbol, fill.fill_id):
             return None
         self.version += 1
         booked = self.ledger.book(fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, now, **charged_of(fill))
@@ -230,6 +233,22 @@ class Account:
         self.day.open(self.day.today.day, equity)
         self.drawdown = Drawdown(self._policies.drawdown, equity)
         self._calm = None
+
+    def first_fill(self, symbol: str, fill_id: str) -> bool:
+        """Note that a trade is booked. Return False if it was: an exchange numbers the trades of each symbol."""
+        return self._first_time(f"fill {symbol} {fill_id}")
+
+    def booked_before(self, symbol: str, fill: Filled) -> bool:
+        """Return whether a trade of an order was booked before, as one of others; report that. Else note the trade.
+
+        The adapter may take an order for one of others until the exchange shows more of it.
+        """
+        if not self._on_exchange or self.first_fill(symbol, fill.fill_id):
+            return False
+        self.version += 1
+        text = f"trade {fill.fill_id} of {symbol} was booked as one of others, but is of order {fill.ref}"
+        self._effects.record(events.Incident(text))
+        return True
 
     def _first_time(self, name: str) -> bool:
         if name in self.reported:

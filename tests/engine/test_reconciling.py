@@ -45,6 +45,18 @@ def incidents(wire: Wire) -> list[str]:
     return [each.text for each in wire.journal if isinstance(each, Incident)]
 
 
+def test_account_without_a_balance_reaches_no_limit() -> None:
+    wire, account = exchange_wire(), AccountAtExchange(quote="0")
+    read(wire, account)
+    wire.tick({"BTCUSDT": 100.0})
+    assert wire.engine.account.trading_state is TradingState.ACTIVE
+    account.quote = D(3_000)
+    wire.give(Transferred("7", D(3_000), wire.now))
+    assert wire.engine.account.trading_state is TradingState.ACTIVE
+    state = wire.engine.account
+    assert (state.drawdown.state().watched, state.day.today.opening) == (D(3_000), D(3_000))
+
+
 def read(wire: Wire, account: AccountAtExchange, times: int = 1) -> None:
     """Report the account, a second after the report before it."""
     for _ in range(times):
@@ -268,6 +280,8 @@ def test_an_unexplained_difference_of_the_balance_is_booked_as_a_transfer() -> N
     read(wire, account)
     assert wire.engine.account.ledger.equity() == 10_000
     assert code(wire.enter()) is CODE.NOT_RECONCILED
+    read(wire, account, 2)
+    assert wire.engine.account.ledger.equity() == 10_000
     read(wire, account)
     assert wire.engine.account.ledger.equity() == 10_500
     assert wire.engine.account.day.loss(D(10_500)) == 0
@@ -281,9 +295,9 @@ def test_a_difference_of_the_balance_that_changes_is_not_booked_yet() -> None:
     wire, account = begun()
     for _ in range(3):
         account.quote += 100
-        read(wire, account)
+        read(wire, account, 2)
     assert wire.engine.account.ledger.equity() == 10_000
-    read(wire, account)
+    read(wire, account, 2)
     assert wire.engine.account.ledger.equity() == 10_300
 
 
@@ -367,7 +381,7 @@ def test_an_ignored_position_is_seen_and_takes_no_entries(product: Product) -> N
     assert summary(wire.engine)["exchange"]["not_in_the_books"] == {"BTCUSDT": "20"}
     assert len(incidents(wire)) == 1
     account.trade(D(-20), D(90))
-    read(wire, account, 2)
+    read(wire, account, 4)
     wire.tick({"BTCUSDT": 100.0})
     assert code(wire.enter(quantity="1")) is None
 

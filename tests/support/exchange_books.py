@@ -52,6 +52,7 @@ from tests.support.oracles import (
 )
 from tests.support.runs import Run
 from tests.support.sandbox_books import BEGIN, EVERY_CLOSE, EndingFeed, MachineClock
+from tests.support.seen_times import Refusals, joined, settled_at
 from tests.support.stores import Crash, MemoryStore
 from tests.support.venue_records import ExchangeRecord, RecordedPaper, VenueRecord
 
@@ -148,6 +149,7 @@ class Outcome:
 
     def __init__(self, plan: Plan, record: VenueRecord, exchange: FaultyExchange) -> None:
         self.plan, self.record, self.exchange = plan, record, exchange
+        self._refusals = Refusals(exchange)
         self.down: list[Span] = []
         self.kills = 0
         self.journal: list[tuple[int, events.JournalEvent]] = []
@@ -155,6 +157,11 @@ class Outcome:
 
     def events(self, kind: type) -> list[Any]:
         return [event for _, event in self.journal if isinstance(event, kind)]
+
+    @property
+    def unseen(self) -> list[Span]:
+        """Return the times in which no process ran, or the exchange refused or failed all requests."""
+        return joined([*self.down, *self._refusals.spans])
 
     @property
     def ended_at(self) -> int:
@@ -176,14 +183,15 @@ class Outcome:
 
     def problems(self, *, converges_ms: int = 60 * SECOND, notice_ms: int = 60 * SECOND) -> list[str]:
         """Return what the oracles found, one sentence each."""
+        unseen = self.unseen
         limits = Limits(self.plan.policy.exposure.max_gross, self.plan.policy.position.max_share)
         until, record, journal = self.ended_at, self.record, self.journal
         return [
             *one_order_per_leg(record, journal, BOOK),
-            *converged(record, journal, converges_ms, until, self.down),
+            *converged(record, journal, converges_ms, until, unseen),
             *protected(record, journal, until, notice_ms=notice_ms, down=self.down),
             *within_budget(record, journal, BOOK, limits),
-            *same_books(record, journal, BEGIN, until - converges_ms),
+            *same_books(record, journal, BEGIN, settled_at(until, converges_ms, unseen)),
         ]
 
 

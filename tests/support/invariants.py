@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.protection import protection_timer
 from tests.support.runs import Run
 
@@ -35,9 +36,10 @@ def never_naked(run: Run) -> Run:
 def never_forgotten(run: Run) -> Run:
     """Check after every event that each position is protected, has a deadline, or will be closed; return the run.
 
-    At an exchange an exit may have failed, or nobody knows its outcome: then its next attempt has a time.
+    At an exchange an exit may have failed, or nobody knows its outcome: then its next attempt has a time, at most a
+    deadline away.
     """
-    engine = run.engine
+    engine, most = run.engine, run.config.policies.stop.deadline_s * SECOND
     step = engine.step
 
     def checked(event, now):  # type: ignore[no-untyped-def]
@@ -48,9 +50,10 @@ def never_forgotten(run: Run) -> Run:
                 assert any(engine.orders.live(symbol, Purpose.STOP)), f"{symbol} has no stop"
                 continue
             assert protection.deadline is not None, symbol
-            if now > protection.deadline and not any(engine.orders.live(symbol, Purpose.EXIT)):
+            if not engine.manager.exit_under_way(symbol):
                 again = engine.timers.get(protection_timer(symbol))
-                assert again is not None, f"{symbol} is past its deadline, and nothing will close it"
+                assert again is not None, f"{symbol} is unprotected, and nothing will close it"
+                assert again <= max(now + most, protection.deadline), f"{symbol} is closed too late"
         return effects
 
     engine.step = checked  # type: ignore[method-assign]

@@ -1,13 +1,13 @@
 """Reads the whole account again and again, and reports it once it is consistent: AccountSeen.
 
-One reading costs, with S symbols, a weight of 20 for positions and balances before and after, 7 S for their open
-orders, algo orders and trades, 30 for income if it is due, and 80 in place of 2 S for the lists of the whole account
-if these are due. With 5 symbols that is 55, or 160 if everything is due. Readings come every 30 s, and more slowly if
-they would cost more than a tenth of the exchange's limit of 2,400 a minute; one that is asked for comes at once.
+One reading of futures costs, with S symbols, a weight of 20 for positions and balances before and after, 7 S for their
+open orders, algo orders and trades, 30 for income if it is due, and 80 in place of 2 S for the lists of the whole
+account if these are due. With 5 symbols that is 55, or 160 if everything is due; `spot.queries` has the costs on spot.
+Readings come every 30 s, and more slowly if they would cost more than a tenth of the exchange's limit; one that is
+asked for comes at once.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -16,21 +16,20 @@ from ocw_mcp.adapters.venues.binance.account import account_seen
 from ocw_mcp.adapters.venues.binance.fees import FEE_ASSET
 from ocw_mcp.adapters.venues.binance.identities import Identities
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder, LiveOrders
-from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed, together
+from ocw_mcp.adapters.venues.binance.product import AccountEvents
+from ocw_mcp.adapters.venues.binance.queries import AccountQueries, Holdings, QueryFailed, together
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import AlgoRow, BalanceRow, OrderRow, PositionRow, TradeRow
 from ocw_mcp.adapters.venues.binance.trades import TradeReader
 from ocw_mcp.adapters.venues.binance.translation import algo_reports, row_reports
 from ocw_mcp.adapters.venues.binance.unknowns import LookUps
-from ocw_mcp.adapters.venues.binance.user_events import UserEvents
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import AccountSeen, Order, OrderRef, OutcomeUnknown
+from ocw_mcp.domain.symbols import assets_of
 from ocw_mcp.domain.time import MINUTE, SECOND
 
 PERIOD_S: Final = 30.0
 """The time (s) between two readings."""
-WEIGHT_A_SECOND: Final = 4
-"""The weight that readings may cost: a tenth of the exchange's limit."""
 EVERYTHING_EVERY_MS: Final = 5 * MINUTE
 """The time (ms) after which the lists of the whole account, and the income, are read even if nothing asks for it."""
 MARGIN_MS: Final = 2 * MINUTE
@@ -46,7 +45,10 @@ _SETTLE_S: Final = 0.3
 _DOUBTED_MS: Final = 10 * SECOND
 """The time (ms) for which a position without an explaining trade is read again: trades may be shown later."""
 _INCOME_READINGS: Final = 2
-"""Readings with income after a balance has changed: its records may come later than the balance."""
+"""Readings with income at once after a balance has changed: its records may come later than the balance."""
+_INCOME_FOR_MS: Final = 4 * MINUTE
+_INCOME_EVERY_MS: Final = 30 * SECOND
+"""For how long (ms) after a change of a balance, and how often (ms), income is read after these."""
 
 
 class _State(NamedTuple):
@@ -81,13 +83,13 @@ class Reconciler:
 
     def __init__(
         self,
-        queries: Queries,
+        queries: AccountQueries,
         identities: Identities,
         live: LiveOrders,
         reports: Reports,
         trades: TradeReader,
         lookups: LookUps,
-        events: UserEvents,
+        events: AccountEvents,
         order_of: Callable[[OrderRef], Order | None],
         price: Callable[[str], Awaitable[Decimal | None]],
         symbols: Sequence[str],
@@ -100,6 +102,7 @@ class Reconciler:
         self._trades, self._lookups, self._events = trades, lookups, events
         self._order_of, self._price = order_of, price
         self.terms = events.terms
+        self._quotes = {assets_of(symbol)[1] for symbol in symbols}
         self.symbols = set(symbols)
         """The symbols whose orders and trades are read; one that shows up in the account joins them."""
         self.shown: Shown | None = None
@@ -107,6 +110,8 @@ class Reconciler:
         self.unheard: list[TradeRow] = []
         """The trades of the last reading that no event had reported."""
         self._income_from, self._income_left = 0, 0
+        self._income_until = self._income_at = 0
+        """Until when (ms) income is read now and then, and when it was read last."""
         self._everything_at = -EVERYTHING_EVERY_MS
         self._balances: tuple[tuple[str, Decimal], ...] | None = None
         self._unexplained: dict[str, Decimal] = {}
@@ -131,36 +136,34 @@ class Reconciler:
     async def _read_once(self, *, everything: bool) -> AccountSeen | None:
         """Return the account, or None if it changed while it was read."""
         self.unheard = []
-        positions, balances = await self._state_rows()
-        before = self._state(positions, balances)
+        positions, balances = held = await self._queries.holdings()
+        before = self._state(held)
         self.symbols |= {row.symbol for row in positions if row.quantity} | self._events.symbols
         now = self._queries.now_ms()
         due = everything or now - self._everything_at >= EVERYTHING_EVERY_MS
         lists = await self._lists(everything=due)
         await self._read_trades()
-        if due or self._income_due(before.balances):
+        if self._income_due(before.balances, now) or due:
             await self._read_income()
+            self._income_at = now
         if due:
             self.terms.take(await self._queries.symbol_configs())
             await self._read_prices(balances)
             self._everything_at = now
-        await self._follow(lists)
+        listed = await self._follow(lists)
         at = self._queries.now_ms()
-        positions, balances = await self._state_rows()
-        if self._state(positions, balances) != before or self._is_unexplained(positions):
+        positions, balances = held = await self._queries.holdings()
+        if self._state(held) != before or self._is_unexplained(positions) or self._is_older(lists.read_at, listed):
             return None
         self._balances = before.balances
         orders = frozenset((row.id, row.executed) for row in lists.orders), frozenset(row.id for row in lists.algos)
         self.shown = Shown(at, (before.positions, before.balances, orders), self._events.count)
-        return account_seen(at, balances, positions, lists.orders, lists.algos, self._identities, self.terms)
+        shown = positions if self._queries.shows_positions else []
+        return account_seen(at, balances, shown, lists.orders, lists.algos, self._identities, self.terms)
 
-    async def _state_rows(self) -> tuple[list[PositionRow], list[BalanceRow]]:
-        positions, balances = await asyncio.gather(self._queries.positions(), self._queries.balances())
-        return positions, balances
-
-    def _state(self, positions: list[PositionRow], balances: list[BalanceRow]) -> _State:
-        held = tuple(sorted((row.symbol, row.quantity, row.entry) for row in positions if row.quantity))
-        return _State(held, tuple(sorted((row.asset, row.total) for row in balances)), self._events.count)
+    def _state(self, held: Holdings) -> _State:
+        positions = tuple(sorted((row.symbol, row.quantity, row.entry) for row in held.positions if row.quantity))
+        return _State(positions, tuple(sorted((row.asset, row.total) for row in held.balances)), self._events.count)
 
     async def _lists(self, *, everything: bool) -> _Lists:
         """Return all open orders and waiting algo orders.
@@ -179,20 +182,23 @@ class Reconciler:
         return lists
 
     async def _read_trades(self) -> None:
-        for news in await together(*(self._trades.read(symbol) for symbol in sorted(self.symbols))):
+        followed = sorted(symbol for symbol in self.symbols if self._queries.follows(symbol))
+        for news in await together(*(self._trades.read(symbol) for symbol in followed)):
             self.unheard += news
 
-    def _income_due(self, balances: tuple[tuple[str, Decimal], ...]) -> bool:
+    def _income_due(self, balances: tuple[tuple[str, Decimal], ...], now: int) -> bool:
         if self._events.income_due or balances != self._balances:
             self._events.income_due = False
-            self._income_left = _INCOME_READINGS
+            self._income_left, self._income_until = _INCOME_READINGS, now + _INCOME_FOR_MS
         self._income_left -= 1
-        return self._income_left >= 0
+        return self._income_left >= 0 or self._income_at + _INCOME_EVERY_MS <= now < self._income_until
 
     async def _read_income(self) -> None:
         rows = await self._queries.income(self._income_from)
         for row in rows:
-            self._reports.add_income(row)
+            if row.asset in self._quotes:
+                # No other asset is in the book's wallet.
+                self._reports.add_income(row)
         if rows:
             # A record may be written after a later one, so the end is read again.
             self._income_from = max(self._income_from, rows[-1].at - MINUTE)
@@ -205,11 +211,14 @@ class Reconciler:
             if price is not None:
                 self._reports.fees.set_price(asset, price)
 
-    async def _follow(self, lists: _Lists) -> None:
-        """Report the orders of this book in the lists, and find out what became of those that should be there."""
+    async def _follow(self, lists: _Lists) -> frozenset[OrderRef]:
+        """Report the orders of this book in the lists, and find out what became of those that should be there.
+
+        Return the orders of this book in the lists.
+        """
         there: set[OrderRef] = set()
         for row in lists.orders:
-            ref = self._identities.add(row.id, row.client_id).ref
+            ref = self._identities.add(row.symbol, row.id, row.client_id).ref
             if ref is not None:
                 there.add(ref)
                 self._appeared(ref, lists.read_at)
@@ -222,6 +231,8 @@ class Reconciler:
                 self._appeared(ref, lists.read_at)
                 for report in algo_reports(algo, ref):
                     self._reports.add(report)
+        listed = frozenset(there)
+        there -= self._lookups.in_part(lists.orders)
         for ref in there:
             live = self._live.get(ref)
             if live is not None:
@@ -235,6 +246,11 @@ class Reconciler:
         ]
         for first in range(0, len(missing), _AT_ONCE):
             await together(*(self._find(live) for live in missing[first : first + _AT_ONCE]))
+        return listed
+
+    def _is_older(self, read_at: int, listed: Collection[OrderRef]) -> bool:
+        """Return whether an order was accepted after the lists were read (ms), so that it is missing there."""
+        return any(live.seen and live.changed_at >= read_at and live.order.ref not in listed for live in self._live)
 
     async def _find(self, live: LiveOrder) -> None:
         """Find out what became of an order that is not in the lists."""
@@ -255,7 +271,8 @@ class Reconciler:
     def _is_unexplained(self, positions: list[PositionRow]) -> bool:
         """Return whether a position has changed without a trade; after `_DOUBTED_MS` that is believed."""
         held, now = {row.symbol: row.quantity for row in positions}, self._queries.now_ms()
-        found = {symbol: held.get(symbol, ZERO) - self._reports.net(symbol) for symbol in self.symbols}
+        followed = [symbol for symbol in self.symbols if self._queries.follows(symbol)]
+        found = {symbol: held.get(symbol, ZERO) - self._reports.net(symbol) for symbol in followed}
         changed = [symbol for symbol, value in self._unexplained.items() if found.get(symbol, value) != value]
         if changed:
             self._doubted_at = self._doubted_at or now

@@ -31,7 +31,13 @@ WAITS_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 LONGEST_WAIT_S: Final = 300.0
 """How long (s) a reduction or a cancel waits for the end of bans, in all; after that the engine decides anew."""
 _POSITION_DIFFERS: Final = frozenset(
-    {RejectReason.REDUCE_ONLY, RejectReason.NO_POSITION, RejectReason.STOP_EXISTS, RejectReason.BLOCKED_BY_ORDERS}
+    {
+        RejectReason.REDUCE_ONLY,
+        RejectReason.NO_POSITION,
+        RejectReason.STOP_EXISTS,
+        RejectReason.BLOCKED_BY_ORDERS,
+        RejectReason.INSUFFICIENT_BALANCE,
+    }
 )
 """Rejections which mean that positions or orders at the exchange are not what the book has."""
 
@@ -61,6 +67,8 @@ class Sender:
         self._client, self._book, self._registry, self._say, self._witness = client, book, registry, say, witness
         self._forms = forms
         self._leverage: dict[str, int] = {}
+        self.leverage_set: Callable[[str, int], None] = self.leverage_seen
+        """Is called with symbol and leverage when the exchange has set one."""
         self._throttled_until = 0
         self._waiting: dict[OrderRef, asyncio.Event] = {}
         """The orders that wait for another try, and the event by which a cancel ends the wait."""
@@ -82,6 +90,14 @@ class Sender:
             self._unknown(order.ref, "an order with this reference was sent before, and it is not sent again")
             return
         self._registry.add(order)
+        try:
+            await self._submit(order)
+        except BaseException as error:
+            # The caller reports that the outcome is unknown, and does not ask again.
+            self._witness.look_up(order.ref, f"its request was broken off: {type(error).__name__}")
+            raise
+
+    async def _submit(self, order: Order) -> None:
         reduces = order.reduce_only or order.close_position
         if not reduces and not await self._prepare(order):
             return
@@ -187,7 +203,7 @@ class Sender:
         except Unanswered as error:
             self._reject(order.ref, RejectReason.NOT_SENT, f"it is unknown whether the leverage was set: {error.why}")
             return False
-        self._leverage[order.symbol] = order.leverage
+        self.leverage_set(order.symbol, order.leverage)
         return True
 
     def _answered(self, order: Order, body: bytes) -> None:
@@ -199,7 +215,7 @@ class Sender:
         else:
             self._say(Accepted(order.ref, answer.venue_order_id))
             if answer.status not in OPEN and answer.status != "FILLED" and not answer.executed:
-                self._say(Canceled(order.ref, f"it ended without a fill: {answer.status}"))
+                self._say(Canceled(order.ref, f"it ended without a fill: {answer.status}", answer.executed))
 
     def _cancelled(self, order: Order, body: bytes) -> None:
         answer = self._forms.cancelled(order, self._book, body)
@@ -209,15 +225,16 @@ class Sender:
             # Its fills are reported first: they may not have arrived yet.
             self._witness.look_up(order.ref, "it was cancelled after a part of it had filled")
         else:
-            self._say(Canceled(order.ref, "it was cancelled on request"))
+            self._say(Canceled(order.ref, "it was cancelled on request", answer.executed))
 
     def _refused(self, order: Order, refused: Refused) -> None:
-        self._notify(refused)
         verdict = refused.verdict
         if verdict.outcome is Outcome.ALREADY_THERE:
             self._unknown(order.ref, f"the exchange has an order with this id already: {_text(refused)}")
             return
         self._reject(order.ref, verdict.reason, _text(refused))
+        # After a notice the engine cancels its entries: this one is over already.
+        self._notify(refused)
         if verdict.reason in _POSITION_DIFFERS:
             self._witness.reconcile(f"{order.ref} was rejected: {_text(refused)}")
 

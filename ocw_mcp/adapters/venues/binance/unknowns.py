@@ -7,13 +7,14 @@ fails proves nothing. An order is never sent again; if it shows up later, what i
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder
 from ocw_mcp.adapters.venues.binance.looking import OrderLook, Witness
-from ocw_mcp.adapters.venues.binance.queries import NotShown, Queries, QueryFailed
+from ocw_mcp.adapters.venues.binance.queries import AccountQueries, NotShown, QueryFailed
 from ocw_mcp.adapters.venues.binance.reports import Reports
+from ocw_mcp.adapters.venues.binance.rest_wire import OrderRow
 from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
@@ -50,7 +51,7 @@ class _Job:
         self.looks = 0
         """The number of looks since the last reason to look sooner."""
         self.previous: Witness | None = None
-        self.warned = False
+        self.warned = self.faulty = False
         self._settled, self._sooner = asyncio.Event(), asyncio.Event()
 
     def settled(self) -> bool:
@@ -84,15 +85,14 @@ class LookUps:
 
     def __init__(
         self,
-        queries: Queries,
+        queries: AccountQueries,
         look: OrderLook,
         reports: Reports,
-        client_id: Callable[[OrderRef], str],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         """`spawn` runs a task of the venue."""
         self._queries, self._look, self._reports = queries, look, reports
-        self._client_id, self._spawn = client_id, spawn
+        self._spawn = spawn
         self._jobs: dict[OrderRef, _Job] = {}
 
     def __len__(self) -> int:
@@ -124,6 +124,10 @@ class LookUps:
         self.start(live)
         return False
 
+    def in_part(self, orders: Iterable[OrderRow]) -> set[OrderRef]:
+        """Return the orders of the book of which only a part is among open orders, so that they have to be resolved."""
+        return self._look.in_part(orders)
+
     def heard(self, report: VenueReport) -> None:
         """Take a report on an order, which may settle its look-up."""
         match report:
@@ -149,6 +153,8 @@ class LookUps:
                     until = 0
                 except QueryFailed as error:
                     until = error.until
+                except Exception as error:
+                    self._fault(job, error)
                 self._warn(job)
         finally:
             if self._jobs.get(ref) is job:
@@ -165,8 +171,12 @@ class LookUps:
             return
         witness = await self._look.witness(live.order.symbol)
         ref = live.order.ref
-        previous, job.previous = job.previous, witness
-        if self._client_id(ref) in witness.client_ids:
+        previous = job.previous
+        if previous is not None and previous.at == witness.at:
+            # The same reading again is no second one.
+            return
+        job.previous = witness
+        if ref in witness.refs:
             # The list shows what the order's endpoint does not: the next look, or an event, says more.
             job.previous = None
         elif previous is None or previous.unexplained != witness.unexplained or age < ABSENT_AFTER_S * SECOND:
@@ -181,6 +191,13 @@ class LookUps:
             text = f"{age // SECOND} s after it was sent, no query, list or trade of the exchange shows it"
             self._reports.add(Rejected(ref, RejectReason.NEVER_ARRIVED, text))
             job.settle()
+
+    def _fault(self, job: _Job, error: Exception) -> None:
+        """Report a fault of OCW, once for each order: the order is looked up on, because nothing else would find it."""
+        if not job.faulty:
+            job.faulty = True
+            what = f"{type(error).__name__}: {error}"
+            self._reports.incident(f"looking up order {job.live.order.ref} failed, and goes on: {what}")
 
     def _warn(self, job: _Job) -> None:
         if not job.settled() and not job.warned and self._queries.now_ms() - job.since > _WARNED_AFTER_MS:
