@@ -62,6 +62,11 @@ class DailyCloses:
         """The time (ms) of the last close."""
         return self._closes[-1][0]
 
+    @property
+    def follows(self) -> bool:
+        """Whether the last close is a day after the one before, so that the last row is its own."""
+        return len(self._closes) > 1 and self._closes[-1][0] - self._closes[-2][0] == DAY
+
     def rows(self) -> Floats | Unknown:
         """Return the features of all kept days, as `features_of` does."""
         return features_of(self._closes)

@@ -77,12 +77,12 @@ class RegimeTracker:
             self._hysteresis = Hysteresis()
         rows, at = self._closes.rows(), self._closes.at
         if isinstance(rows, Unknown):
-            self._probabilities = None
+            self._probabilities, self._hysteresis = None, Hysteresis()
         elif self._fit is not None:
             chances = self._probabilities
             if chances is None:
                 chances = filtered(self._fit.model, rows[-self._settings.fit_days :])[0][-1]
-            else:
+            elif self._closes.follows:  # the first close after a gap has no row of its own
                 chances = advance(self._fit.model, chances, rows[-1])
             self._probabilities = chances
             self._hysteresis.update(chances, at)
@@ -95,7 +95,10 @@ class RegimeTracker:
     def take(self, request: FitRequest, found: Fit | Unknown) -> None:
         """Take the fit of a request; readings use it from the next close. An unknown fit makes them unknown."""
         self._fitted_at, self._probabilities = request.at, None
-        self._fit, self._refused = (None, found) if isinstance(found, Unknown) else (found, None)
+        if isinstance(found, Unknown):
+            self._fit, self._refused, self._hysteresis = None, found, Hysteresis()
+        else:
+            self._fit, self._refused = found, None
 
     def _read(self, rows: Floats | Unknown) -> RegimeReading | Unknown:
         """Return the reading at the last close, after hysteresis."""

@@ -5,6 +5,7 @@ from functools import cache
 from itertools import chain
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -125,6 +126,27 @@ def test_long_gap_forgets_the_regime() -> None:
     readings = follow(list(chain(days, after)), RegimeTracker(settings=SETTINGS))
     assert not isinstance(readings[DAYS - 1], Unknown)
     assert [isinstance(each, Unknown) for each in readings[DAYS:]] == [True] * 30
+
+
+def test_first_close_after_a_short_gap_keeps_the_probabilities() -> None:
+    days = candles(RETURNS)
+    after = candles(RETURNS[:30], days[-1].close_time + 2 * DAY)
+    before, first, second = known(follow([*days, *after], RegimeTracker(settings=SETTINGS)))[-31:-28]
+    assert first.probabilities == before.probabilities
+    assert second.probabilities != before.probabilities
+    assert (first.at, second.at) == (before.at + 3 * DAY, before.at + 4 * DAY)
+
+
+def test_level_begins_anew_after_a_refused_fit() -> None:
+    tracker, days = RegimeTracker(settings=SETTINGS), candles(RETURNS)
+    follow(days[:125], tracker)
+    request = FitRequest(days[124].close_time, np.empty((0, 3)), 1)
+    tracker.take(request, Unknown("one state describes the days best"))
+    tracker.close(days[125])
+    tracker.take(request, FIT)
+    tracker.close(days[126])
+    assert isinstance(tracker.reading, RegimeReading)
+    assert tracker.reading.since == days[126].close_time
 
 
 def test_flat_price_makes_the_regime_unknown() -> None:
