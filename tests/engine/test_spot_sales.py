@@ -156,7 +156,7 @@ def test_coins_of_the_owner_keep_an_unknown_exit_alone_until_they_are_in_the_boo
         wire.tick({BTC: 100.0})
         account.take(wire.last(Purpose.STOP))
         wire.give(account.seen(wire.now))
-    assert (wire.held(), shared.shared) == (15, [BTC])
+    assert (wire.held(), shared.shared) == (D(15), [BTC])
     wire.give(Rejected(lost.ref, RejectReason.NEVER_ARRIVED, "it was never there"))
     wire.tick({BTC: 100.0})
     wire.give(account.seen(wire.now))
