@@ -51,7 +51,11 @@ def test_report_counts_levels_and_days_without_a_regime() -> None:
     assert sum(row["days"] for row in levels.values()) == 83
     assert sum(row["share"] for row in levels.values()) == pytest.approx(1, abs=1e-3)
     assert levels["normal"] | {"share": None} == {
-        "days": 0, "share": None, "episodes": 0, "median_days": None, "longest_days": None,
+        "days": 0,
+        "share": None,
+        "episodes": 0,
+        "median_days": None,
+        "longest_days": None,
         "next_day_volatility": None,
     }
     assert levels["turbulent"]["next_day_volatility"] > levels["calm"]["next_day_volatility"]
