@@ -158,12 +158,13 @@ def _run(hidden: Any, scaled: Floats, iterations: int) -> bool:
             hidden.fit(scaled)
     except (ValueError, ZeroDivisionError):
         return False
-    values = (hidden.startprob_, hidden.transmat_, hidden.means_, hidden.covars_)
+    values = (hidden.startprob_, hidden.transmat_, hidden.means_, hidden.covars_, hidden.monitor_.history[-1])
     return all(np.isfinite(each).all() for each in values)
 
 
 def _problem(hidden: Any, scaled: Floats) -> str | None:
-    days = float(hidden.predict_proba(scaled).sum(axis=0).min())
+    with np.errstate(all="ignore"):
+        days = float(hidden.predict_proba(scaled).sum(axis=0).min())
     if days < LEAST_DAYS_OF_STATE:
         return f"a state has {days:.1f} days, fewer than {LEAST_DAYS_OF_STATE:g}"
     return None
