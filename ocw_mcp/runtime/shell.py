@@ -12,7 +12,18 @@ from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.market import Frame, Instrument
-from ocw_mcp.domain.orders import NOT_JOURNALED, AccountSeen, OrderRef, Purpose, Rejected, VenueReport
+from ocw_mcp.domain.orders import (
+    NOT_JOURNALED,
+    AccountSeen,
+    Filled,
+    FundingPaid,
+    OrderRef,
+    OutsideFill,
+    Purpose,
+    Rejected,
+    Transferred,
+    VenueReport,
+)
 from ocw_mcp.domain.protocols import Checkpoint, Clock, Decider, ExchangeVenue, SimulatedVenue, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import DecisionRequest
@@ -31,6 +42,9 @@ from ocw_mcp.runtime.validation import validated_request
 
 DRAIN_S: Final = 5.0
 """The longest time (s) at the end of a run in which reductions and cancels that wait are still sent, in real time."""
+
+_MONEY: Final = (Filled, OutsideFill, FundingPaid, Transferred)
+"""The reports of an exchange that are durable before the next report is taken."""
 
 
 class Shell:
@@ -134,7 +148,12 @@ class Shell:
         """Take a report of the venue that no call caused, or the cost of a decision that was given up."""
         with self.input(report):
             await self.take(report)
-        if self.exchange is not None and isinstance(report, AccountSeen):
+        if self.exchange is None:
+            return
+        if isinstance(report, _MONEY):
+            # Otherwise a crash before the next commit would leave it out until the exchange is asked again.
+            self.commit()
+        elif isinstance(report, AccountSeen):
             self.exchange.note(report)
             self.next_due = self.due()[0]
 

@@ -68,6 +68,16 @@ def test_a_killed_book_restarts_to_the_position_at_the_exchange(killed_s: float,
     run_in_virtual_time(play())
 
 
+def test_a_fill_of_an_exchange_is_durable_at_once() -> None:
+    async def play() -> None:
+        exchange = Exchange()
+        store = await Process(exchange, FRAMES, {1: buy("97"), 2: sell()}).killed_at(120.4)
+        assert exchange.positions == {"BTCUSDT": 0}
+        assert [each.ref.leg for each in store.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
+
+    run_in_virtual_time(play())
+
+
 async def rest_until(until_s: float) -> None:
     """Let virtual time pass until `until_s` of the loop."""
     await LoopClock().wait_until(START + round(until_s * 1_000))
