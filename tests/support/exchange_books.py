@@ -6,6 +6,7 @@ adapter that trades on the same exchange.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -26,7 +27,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.market import MarketIdentity, Product
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Decider, Store
-from ocw_mcp.domain.state import Mode
+from ocw_mcp.domain.state import MARKET_DATA, Mode, TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.runtime import pacing
@@ -39,11 +40,12 @@ from ocw_mcp.sandbox.binance.faulty import FaultyExchange
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
 from tests.support.deaths import Death, Dying, Kill, MortalTransport
-from tests.support.invariants import never_forgotten, never_naked
+from tests.support.invariants import never_naked
 from tests.support.oracles import (
     Limits,
     Span,
     converged,
+    divergences,
     naked_spans,
     one_order_per_leg,
     protected,
@@ -133,7 +135,8 @@ class Plan(NamedTuple):
     in_process: bool = True
     """Whether the venue is a part of the process, which forgets what was not saved when the process dies."""
     policy: Policies = EVERY_CLOSE
-    mode: Mode = Mode.PAPER
+    mode: Mode = Mode.DEMO
+    """The mode of a book whose venue is outside of the process; a book in process is on paper."""
     thin: int = 10
     grain_ms: int = 250
     tick_ms: int = SECOND
@@ -141,6 +144,16 @@ class Plan(NamedTuple):
     round_trip_ms: int = 40
     commands: Sequence[tuple[float, str]] = ()
     """Verbs of an operator, each with its time in seconds."""
+    resumes_after_s: float = 0
+    """How often an operator looks at the book, and resumes it if it only reduces positions; 0 is never."""
+
+
+NOTICE_MS = 35 * SECOND
+"""The time in which a book learns of a change of its account: it reads the account every 30 s."""
+AGAIN_MS = 10 * SECOND
+"""The longest pause between two attempts at an exit beyond the deadline."""
+UNREACHABLE = ("ban", "limit", "error", "refuse")
+"""The kinds of faults during which the exchange answers no request of the account."""
 
 
 class Outcome:
@@ -160,30 +173,52 @@ class Outcome:
     def ended_at(self) -> int:
         return BEGIN + round(self.plan.minutes * MINUTE)
 
+    @property
+    def unreachable(self) -> list[Span]:
+        """The times in which the exchange answered no request: what it does then is learned later."""
+        return [
+            (BEGIN + each.at, BEGIN + each.at + each.lasts)
+            for each in self.exchange.plan.faults
+            if each.kind in UNREACHABLE and each.path == "*" and (each.rest or each.kind != "refuse")
+        ]
+
+    @property
+    def away(self) -> list[Span]:
+        """The times in which the book could do nothing: its process was down, or the exchange did not answer."""
+        return self.down + self.unreachable
+
     def summary(self) -> dict[str, Any]:
         """Return the counts by which one sees that something happened."""
-        naked = max(naked_spans(self.record, self.ended_at, self.down), key=lambda each: each.lasted, default=None)
+        until, journal = self.ended_at, self.journal
+        naked = [each.lasted for each in naked_spans(self.record, until, self.away)]
+        apart = [each.lasted for each in divergences(self.record, journal, until, self.away)]
         return {
             "orders": len(self.record.arrivals),
             "fills": len(self.record.trades),
-            "changes of the balance": len(self.record.changes),
+            "intents": dict(Counter(each.ref.leg.name for each in self.events(events.OrderIntended))),
+            "stops triggered": len(self.events(events.OrderTriggered)),
+            "rejections": dict(Counter(each.reason.name for each in self.events(events.OrderRejected))),
+            "unknown outcomes": len(self.events(events.OrderUnknown)),
+            "trades of others": dict(Counter(str(each.cause) for each in self.events(events.OutsideFilled))),
+            "changes of the balance": dict(Counter(each.kind for each in self.record.changes)),
             "kills": self.kills,
             "faults": dict(sorted(self.exchange.plan.applied.items())),
-            "longest time without a stop (s)": 0 if naked is None else naked.lasted / SECOND,
+            "longest time without a stop (s)": max(naked, default=0) / SECOND,
+            "longest time in which book and account differed (s)": max(apart, default=0) / SECOND,
             "incidents": len(self.events(events.Incident)),
             "decisions": len(self.events(events.DecisionMade)),
         }
 
-    def problems(self, *, converges_ms: int = 60 * SECOND, notice_ms: int = 60 * SECOND) -> list[str]:
+    def problems(self, *, converges_ms: int = NOTICE_MS, notice_ms: int = NOTICE_MS) -> list[str]:
         """Return what the oracles found, one sentence each."""
         limits = Limits(self.plan.policy.exposure.max_gross, self.plan.policy.position.max_share)
-        until, record, journal = self.ended_at, self.record, self.journal
+        until, record, journal, away = self.ended_at, self.record, self.journal, self.away
         return [
             *one_order_per_leg(record, journal, BOOK),
-            *converged(record, journal, converges_ms, until, self.down),
-            *protected(record, journal, until, notice_ms=notice_ms, down=self.down),
+            *converged(record, journal, converges_ms, until, away),
+            *protected(record, journal, until, notice_ms=notice_ms, again_ms=AGAIN_MS, away=away),
             *within_budget(record, journal, BOOK, limits),
-            *same_books(record, journal, BEGIN, until - converges_ms),
+            *same_books(record, journal, BEGIN, until - 60 * SECOND),
         ]
 
 
@@ -245,6 +280,7 @@ class _Process:
         self._transports = self.transport, signed
         self.death = Death()
         self._record, self._store, self._commands = outcome.record, store, plan.commands
+        self._resumes_after_s = plan.resumes_after_s
         self._mark = outcome.record.mark()
         self._loses = plan.in_process
         clock = MachineClock(self.transport.now_ms)
@@ -269,9 +305,9 @@ class _Process:
             clock=clock,
             venue=venue,
             live=True,
-            mode=plan.mode,
+            mode=Mode.PAPER if plan.in_process else plan.mode,
         )
-        (never_naked if plan.in_process else never_forgotten)(self.run)
+        never_naked(self.run)
         if not self._loses:
             venue.submit = self._mortal(venue.submit)
             venue.cancel = self._mortal(venue.cancel)
@@ -298,6 +334,17 @@ class _Process:
         except Crash:
             await asyncio.Event().wait()
 
+    def _resume(self) -> None:
+        """Let an operator resume a book that only reduces positions, but not while it lacks market data."""
+        lowered = self.run.engine.account.lowered
+        if self.death.came.is_set():
+            return
+        if self.run.engine.account.trading_state is not TradingState.ACTIVE and not (
+            lowered is not None and lowered.by == MARKET_DATA
+        ):
+            self.run.commands.put(Command(f"resume {self.transport.exchange_ms()}", "resume", "operator"))
+        asyncio.get_running_loop().call_later(self._resumes_after_s, self._resume)
+
     async def lives_until(self, kill: Kill | None) -> bool:
         """Run the book; return True at its end, False after its death."""
         others = asyncio.all_tasks()
@@ -309,6 +356,8 @@ class _Process:
         if kill is not None:
             left = BEGIN + kill.at_s * SECOND - self.transport.exchange_ms()
             loop.call_later(max(0.0, left / SECOND), self.death.arm, kill.touches)
+        if self._resumes_after_s:
+            loop.call_later(self._resumes_after_s, self._resume)
         living, dying = loop.create_task(self.run.go()), loop.create_task(self.death.came.wait())
         await asyncio.wait({living, dying}, return_when=asyncio.FIRST_COMPLETED)
         dead = self.death.came.is_set()

@@ -5,52 +5,45 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.orders import Purpose
-from ocw_mcp.engine.protection import protection_timer
+from ocw_mcp.domain.orders import Canceled, Purpose, Rejected
+from ocw_mcp.engine.protection import LONGEST_PAUSE_MS, protection_timer, retry_timer
 from tests.support.runs import Run
 
 
 def never_naked(run: Run) -> Run:
-    """Check after every event that each position is protected, has a deadline, or is being closed; return the run."""
-    engine = run.engine
-    step = engine.step
+    """Check after every event that each position is protected, has a deadline, or is being closed; return the run.
 
-    def checked(event, now):  # type: ignore[no-untyped-def]
-        effects = step(event, now)
-        for symbol in engine.account.ledger.positions:
-            protection = engine.guard.protections[symbol]
-            if protection.protected:
-                assert any(engine.orders.live(symbol, Purpose.STOP)), f"{symbol} has no stop"
-                continue
-            assert protection.deadline is not None, symbol
-            if not engine.manager.exit_under_way(symbol):
-                assert now <= protection.deadline, "the position is past its deadline without an exit"
-                assert engine.timers[protection_timer(symbol)] == protection.deadline
-        return effects
-
-    engine.step = checked  # type: ignore[method-assign]
-    return run
-
-
-def never_forgotten(run: Run) -> Run:
-    """Check after every event that each position is protected, has a deadline, or will be closed; return the run.
-
-    At an exchange an exit may have failed, or nobody knows its outcome: then its next attempt has a time.
+    Beyond the deadline an exit is under way, except in two cases: the venue rejected the last exit, or its outcome is
+    unknown. Then the next attempt has a time.
     """
     engine = run.engine
     step = engine.step
+    failed: set[str] = set()
+    """The symbols of unprotected positions of which the venue rejected an exit."""
 
     def checked(event, now):  # type: ignore[no-untyped-def]
         effects = step(event, now)
+        if isinstance(event, Rejected | Canceled) and event.ref.leg is Purpose.EXIT:
+            order = engine.orders.get(event.ref)
+            failed.update(() if order is None else (order.order.symbol,))
         for symbol in engine.account.ledger.positions:
             protection = engine.guard.protections[symbol]
             if protection.protected:
                 assert any(engine.orders.live(symbol, Purpose.STOP)), f"{symbol} has no stop"
+                failed.discard(symbol)
                 continue
             assert protection.deadline is not None, symbol
-            if now > protection.deadline and not any(engine.orders.live(symbol, Purpose.EXIT)):
-                again = engine.timers.get(protection_timer(symbol))
-                assert again is not None, f"{symbol} is past its deadline, and nothing will close it"
+            if engine.manager.exit_under_way(symbol):
+                continue
+            timer = engine.timers.get(protection_timer(symbol))
+            if now <= protection.deadline:
+                assert timer == protection.deadline
+                continue
+            allowed = engine.manager.exit_unknown(symbol) or symbol in failed
+            assert allowed, f"{symbol} is past its deadline without an exit"
+            again = min((each for each in (timer, engine.timers.get(retry_timer(symbol))) if each), default=None)
+            assert again is not None, f"{symbol} is past its deadline, and nothing will close it"
+            assert again <= now + LONGEST_PAUSE_MS, f"{symbol} is past its deadline, and its exit waits too long"
         return effects
 
     engine.step = checked  # type: ignore[method-assign]

@@ -18,7 +18,7 @@ from tests.support.oracles import (
     one_order_per_leg,
     protected,
     same_books,
-    up_time,
+    time_without,
     within_budget,
 )
 from tests.support.traders import NOW, SPOT_ORDER, SpotTrader, Trader, floored, stated
@@ -159,15 +159,15 @@ def test_position_without_a_stop_needs_a_deadline() -> None:
     until = trader.now
     (naked,) = naked_spans(record, until)
     assert naked.lasted == 20 * SECOND
-    (problem,) = protected(record, [], until, notice_ms=SECOND)
+    (problem,) = protected(record, [], until, notice_ms=SECOND, again_ms=SECOND)
     assert "the journal has no deadline" in problem
-    assert protected(record, [unprotected(NOW + 100, NOW + 30 * SECOND)], until, notice_ms=SECOND) == []
+    assert protected(record, [unprotected(NOW + 100, NOW + 30 * SECOND)], until, notice_ms=SECOND, again_ms=SECOND) == []
     late = [unprotected(NOW + 100, NOW + 10 * SECOND)]
-    (problem,) = protected(record, late, until, notice_ms=SECOND)
-    assert "10 s beyond its deadline, and no exit was sent" in problem
+    (problem,) = protected(record, late, until, notice_ms=SECOND, again_ms=SECOND)
+    assert "beyond its deadline no exit was under way for 10 s" in problem
     leaving = intended("0.02", NOW + 10 * SECOND, ref(2, Purpose.EXIT))
-    assert protected(record, [*late, leaving], until, notice_ms=SECOND) == []
-    assert protected(record, [], until, notice_ms=SECOND, down=[(NOW, NOW + 20 * SECOND)]) == []
+    assert protected(record, [*late, leaving], until, notice_ms=SECOND, again_ms=SECOND) == []
+    assert protected(record, [], until, notice_ms=SECOND, again_ms=SECOND, away=[(NOW, NOW + 20 * SECOND)]) == []
 
 
 def test_position_whose_stop_was_cancelled_elsewhere_is_naked() -> None:
@@ -282,4 +282,4 @@ def test_spot_position_is_covered_by_its_stop() -> None:
 
 
 def test_time_in_which_the_process_was_down_does_not_count() -> None:
-    assert up_time(10, 110, [(0, 20), (50, 60), (100, 200), (300, 400)]) == 70
+    assert time_without(10, 110, [(0, 20), (50, 60), (100, 200), (300, 400)]) == 70
