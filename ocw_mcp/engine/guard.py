@@ -355,8 +355,10 @@ class Guard(StopOrders):
         conflict = rejected_as(report, RejectReason.REDUCE_ONLY) and rests
         if protection and not self._spot and (conflict or rejected_as(report, RejectReason.BLOCKED_BY_ORDERS)):
             self._unblock(tracked, now)
-        elif protection and busy(report) and not (protection.protected and not self._insists(symbol)):
-            self._retry_later(symbol, now)
+        elif protection and not (protection.protected and not self._insists(symbol)):
+            overdue = protection.deadline is not None and protection.deadline <= now and not tracked.status.live
+            if busy(report) or overdue:
+                self._retry_later(symbol, now)
         if protection is None or not protection.protected or self._insists(symbol):
             insists = protection is None or self._insists(symbol)
             failed = "may have failed" if tracked.status.live else "failed"

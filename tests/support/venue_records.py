@@ -24,7 +24,7 @@ from ocw_mcp.sandbox.binance.spot.api import SpotApi
 ALL = Decimal("Infinity")
 """What a stop covers that closes the whole position."""
 SMALLEST = Decimal(10)
-"""On spot, less than this (quote) cannot be sold, so it needs no stop."""
+"""On spot, less than this (quote), or than the quantity step, cannot be sold, so it needs no stop."""
 
 
 class Arrival(NamedTuple):
@@ -315,7 +315,9 @@ class RecordedPaper(PaperVenue):
         for symbol in {*held, *self.record.latest}:
             stops = [each for each in self.orders if each.symbol == symbol and each.ref.leg is Purpose.STOP]
             covered, position = sum((each.quantity for each in stops), ZERO), held.get(symbol, ZERO)
-            if self.product is Product.SPOT and (position - covered) * self._last(symbol) < SMALLEST:
+            left, instrument = position - covered, self.account.instruments.filters.get(symbol)
+            small = instrument is not None and left < instrument.step
+            if self.product is Product.SPOT and (small or left * self._last(symbol) < SMALLEST):
                 covered = ALL
             self.record.stands(now, symbol, position, covered)
 
