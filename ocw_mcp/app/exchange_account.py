@@ -20,7 +20,7 @@ from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.app.connecting import AccountCalls
 from ocw_mcp.app.live_market import sandbox_clock
 from ocw_mcp.app.proving import Proof, ProvingOrder, ProvingTerms
-from ocw_mcp.domain.errors import FeedError, VenueRefused
+from ocw_mcp.domain.errors import FeedError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import ExchangeVenue
@@ -49,11 +49,6 @@ def binance_venue(
     machine: LiveClock,
 ) -> ExchangeVenue:
     """Return the venue of a book; `book` are the six characters of its client ids. Raises VenueRefused."""
-    if product is not Product.UM:
-        raise VenueRefused(
-            f"a {mode} book of {product} cannot trade yet; expected um, the only product with a venue; start a book "
-            "with --product um"
-        )
     transport = NetworkTransport(venue_hosts(mode, product, loopback), machine.present, machine.speed)
     client = SignedClient(transport, Credentials(key.key, key.secret), mode, product, loopback=loopback)
     return BinanceVenue(client, book, symbols, jitter=Random().random)

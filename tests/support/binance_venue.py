@@ -10,6 +10,7 @@ from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.signing import Credentials
 from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.domain.cleared import ClearedOrder
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import (
     AccountSeen,
     Filled,
@@ -28,6 +29,7 @@ from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.sandbox.binance.account.account import Account
 from ocw_mcp.sandbox.binance.account.api import FuturesApi
 from ocw_mcp.sandbox.binance.account.keys import ApiKey, Permission, made_key
+from ocw_mcp.sandbox.binance.account.signed import SignedApi
 from ocw_mcp.sandbox.binance.exchange import Exchange
 from ocw_mcp.sandbox.binance.faults import parse_fault
 from ocw_mcp.sandbox.binance.faulty import FaultyExchange
@@ -39,6 +41,7 @@ from tests.support.sandbox_market import DAY_1, StoredFeed, candle
 
 T = TypeVar("T")
 R = TypeVar("R", bound=VenueReport)
+Made = TypeVar("Made", bound="Rig")
 BOOK: Final = "abc234"
 BTC: Final = "BTCUSDT"
 ADDRESS: Final = "127.0.0.1:1"
@@ -96,8 +99,10 @@ class _Transport(InProcessTransport):
         return await super().request(method, path, query, form, headers)
 
 
-class VenueRig:
+class Rig:
     """A venue, its exchange, and everything that it has reported."""
+
+    product: Product
 
     def __init__(
         self,
@@ -108,34 +113,35 @@ class VenueRig:
         exchange: FaultyExchange | None = None,
     ) -> None:
         self.exchange = exchange or FaultyExchange(
-            Exchange(on or market()), now, [parse_fault(each) for each in faults]
+            Exchange(on or market(self.product)), now, [parse_fault(each) for each in faults]
         )
         self.transport = _Transport(self.exchange, now)
         self.keys = self.transport.keys = []
-        for symbol in self.account.symbols:
-            self.account.state.position(symbol).isolated = True
+        self.set_up()
         self.reports: list[VenueReport] = []
         self.venue = self._made(mode)
         self._listener: asyncio.Task[None] | None = None
+
+    def set_up(self) -> None:
+        """Let the account have the settings that OCW needs."""
 
     def use_key(self, permissions: frozenset[Permission]) -> None:
         """Let the venue use another key of the account."""
         self.venue = self._made(Mode.LIVE, self.api.keyring.add(permissions, (), self.now))
 
+    def made_again(self) -> BinanceVenue:
+        """Return a new venue on the same account, as after a restart."""
+        return self._made(Mode.DEMO)
+
     def _made(self, mode: Mode, key: ApiKey | None = None) -> BinanceVenue:
         key = key or made_key("1")
-        self.client = SignedClient(self.transport, Credentials(key.key, key.secret), mode, loopback=ADDRESS)
+        credentials = Credentials(key.key, key.secret)
+        self.client = SignedClient(self.transport, credentials, mode, self.product, loopback=ADDRESS)
         return BinanceVenue(self.client, BOOK, (BTC,))
 
     @property
-    def api(self) -> FuturesApi:
-        found = self.exchange.exchange.account
-        assert isinstance(found, FuturesApi)
-        return found
-
-    @property
-    def account(self) -> Account:
-        return self.api.account
+    def api(self) -> SignedApi:
+        return self.exchange.exchange.account
 
     @property
     def now(self) -> int:
@@ -197,15 +203,6 @@ class VenueRig:
         """Let a fault begin now."""
         self.exchange.add_fault({"kind": kind, **keys}, self.now)
 
-    def price(self, share: str = "1") -> Decimal:
-        """Return a share of the mark price, on the tick."""
-        value = self.account.prices.mark(BTC, self.now) * Decimal(share)
-        return value - value % Decimal("0.1")
-
-    def held(self) -> Decimal:
-        """Return the position at the exchange."""
-        return self.account.state.position(BTC).quantity
-
     def of(self, kind: type[R]) -> list[R]:
         """Return the reports of a kind."""
         return [each for each in self.reports if isinstance(each, kind)]
@@ -232,10 +229,6 @@ class VenueRig:
         """The last reading of the account."""
         return self.of(AccountSeen)[-1]
 
-    def fills_at_exchange(self) -> list[tuple[str, Decimal]]:
-        """Return ids and quantities of all trades at the exchange."""
-        return [(str(each.id), each.quantity) for each in self.account.state.fills]
-
 
 def _kind(report: VenueReport) -> str:
     if isinstance(report, Rejected):
@@ -251,6 +244,40 @@ async def _turns() -> None:
         await done
 
 
+class VenueRig(Rig):
+    """A venue on futures."""
+
+    product = Product.UM
+
+    def set_up(self) -> None:
+        """Let the account have the settings that OCW needs."""
+        for symbol in self.account.symbols:
+            self.account.state.position(symbol).isolated = True
+
+    @property
+    def api(self) -> FuturesApi:
+        found = self.exchange.exchange.account
+        assert isinstance(found, FuturesApi)
+        return found
+
+    @property
+    def account(self) -> Account:
+        return self.api.account
+
+    def price(self, share: str = "1") -> Decimal:
+        """Return a share of the mark price, on the tick."""
+        value = self.account.prices.mark(BTC, self.now) * Decimal(share)
+        return value - value % Decimal("0.1")
+
+    def held(self) -> Decimal:
+        """Return the position at the exchange."""
+        return self.account.state.position(BTC).quantity
+
+    def fills_at_exchange(self) -> list[tuple[str, Decimal]]:
+        """Return ids and quantities of all trades at the exchange."""
+        return [(str(each.id), each.quantity) for each in self.account.state.fills]
+
+
 def on_venue(
     use: Callable[[VenueRig], Awaitable[T]],
     *faults: dict[str, Any],
@@ -259,8 +286,14 @@ def on_venue(
 ) -> T:
     """Run a function with a venue, which is open unless `opened` is false, in virtual time; return its result."""
 
+    return run_rig(lambda: VenueRig(*faults, **options), use, opened)
+
+
+def run_rig(make: Callable[[], Made], use: Callable[[Made], Awaitable[T]], opened: bool = True) -> T:
+    """Run a function with a rig in virtual time, and return its result."""
+
     async def main() -> T:
-        rig = VenueRig(*faults, **options)
+        rig = make()
         try:
             if opened:
                 await rig.open()

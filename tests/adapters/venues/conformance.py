@@ -32,7 +32,7 @@ from ocw_mcp.domain.orders import (
 )
 from ocw_mcp.domain.protocols import Venue
 from ocw_mcp.domain.time import HOUR, MINUTE
-from tests.adapters.venues.exchange_stage import ExchangeStage, between, binance_futures
+from tests.adapters.venues.exchange_stage import ExchangeStage, between, binance_venue
 from tests.adapters.venues.papers import ETH, T0, cancelled, cleared_order, submitted
 
 
@@ -190,7 +190,7 @@ class LivePaperStage(PaperStage):
 
 STAGES: dict[str, Callable[[], Stage]] = {f"paper {product}": partial(PaperStage, product) for product in Product}
 STAGES |= {f"live paper {product}": partial(LivePaperStage, product) for product in Product}
-STAGES |= {"sandbox um": partial(ExchangeStage, Product.UM, binance_futures)}
+STAGES |= {f"sandbox {product}": partial(ExchangeStage, product, binance_venue) for product in Product}
 
 
 async def send(stage: Stage, side: Side, quantity: str, purpose: Purpose = Purpose.ENTRY, **more: Any) -> VenueReport:

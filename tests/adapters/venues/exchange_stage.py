@@ -53,8 +53,8 @@ MORE = Decimal(90_000)
 BOOK = "c0nf0r"
 
 
-def binance_futures(transport: InProcessTransport, product: Product) -> ExchangeVenue:
-    """Return the Binance venue on futures."""
+def binance_venue(transport: InProcessTransport, product: Product) -> ExchangeVenue:
+    """Return the Binance venue on a product."""
     key = made_key("1")
     client = SignedClient(transport, Credentials(key.key, key.secret), Mode.DEMO, product, loopback="127.0.0.1:1")
     return BinanceVenue(client, BOOK, [ETH])

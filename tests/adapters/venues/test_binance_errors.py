@@ -67,7 +67,11 @@ def test_every_row_of_the_table_is_documented_here() -> None:
             Verdict(REFUSED, R.INSUFFICIENT_BALANCE),
         ),
         (-2010, "Duplicate order sent.", Verdict(Outcome.ALREADY_THERE)),
-        (-2010, "The relationship of the prices for the orders is not correct.", Verdict(REFUSED, R.FILTER)),
+        (
+            -2010,
+            "The relationship of the prices for the orders is not correct.",
+            Verdict(REFUSED, R.WOULD_TRIGGER_IMMEDIATELY),
+        ),
         (-2010, "Market is closed.", Verdict(REFUSED, R.NOT_TRADING)),
         (-2010, "This symbol is not permitted for this account.", Verdict(REFUSED, R.NOT_AUTHORISED, HALT)),
         (-2010, "Something new.", Verdict(REFUSED, R.OTHER)),

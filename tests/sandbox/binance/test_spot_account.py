@@ -283,6 +283,16 @@ def test_spot_counts_orders_of_ten_seconds_and_of_a_day() -> None:
     assert response.headers["X-MBX-ORDER-COUNT-1D"] == "101"
 
 
+@pytest.mark.parametrize("path", ["/api/v3/myTrades", "/api/v3/allOrders"])
+def test_lists_of_spot_take_a_span_of_a_day_at_most(path: str) -> None:
+    trader = SpotTrader()
+    trader.order("BUY", "0.02")
+    start = trader.now - 12 * HOUR
+    assert len(trader.get(path, **ONE, startTime=start, endTime=start + 24 * HOUR)) == 1
+    refused = trader.refusal("GET", path, **ONE, startTime=start, endTime=start + 24 * HOUR + 1)
+    assert refused[1:] == (-1127, "More than 24 hours between startTime and endTime.")
+
+
 def test_key_without_spot_trading_only_reads() -> None:
     trader = SpotTrader()
     keyring = trader.faulty.exchange.account.keyring

@@ -1,7 +1,7 @@
 """The account as one report, from the rows of its queries; and its settings, which have to be those that OCW needs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from ocw_mcp.adapters.venues.binance.errors import Refused
 from ocw_mcp.adapters.venues.binance.identities import Identities
@@ -17,6 +17,7 @@ from ocw_mcp.adapters.venues.binance.rest_wire import (
 )
 from ocw_mcp.adapters.venues.binance.terms import ISOLATED, SET_UP, Terms
 from ocw_mcp.domain.errors import VenueRefused
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import AccountSeen, Balance, OrderSeen, PositionSeen, RejectReason, Side
 from ocw_mcp.domain.state import Mode
@@ -58,7 +59,7 @@ def _position(row: PositionRow, terms: Terms) -> PositionSeen:
 
 def order_seen(row: OrderRow, identities: Identities) -> OrderSeen:
     """Return an open order. One that an algo order became has the reference of the algo order."""
-    identity = identities.add(row.id, row.client_id)
+    identity = identities.add(row.symbol, row.id, row.client_id)
     return OrderSeen(
         str(row.id),
         row.client_id,
@@ -103,23 +104,35 @@ async def check_account(
         rows = await queries.symbol_configs()
         positions = await queries.positions()
         if mode is Mode.LIVE:
-            await _check_key(queries, incident)
+            await check_key(queries, Product.UM, incident)
     except QueryFailed as error:
-        cause = error.__cause__
-        if isinstance(cause, Refused) and cause.verdict.reason is RejectReason.NOT_AUTHORISED:
-            text = "the exchange refuses the key, or its use from this address"
-            raise VenueRefused(f"{text}: {cause}; check the key at the exchange, and run `ocw connect`") from None
-        raise
+        raise refused_key(error) or error from None
     problems = settings_problems(config, {row.symbol: row for row in rows}, symbols, positions)
     if problems:
         raise VenueRefused(f"{'; '.join(problems)}; {SET_UP}, which sets what can be set, and start again")
     return rows
 
 
-async def _check_key(queries: Queries, incident: Callable[[str], None]) -> None:
+def refused_key(error: QueryFailed) -> VenueRefused | None:
+    """Return what to raise for a query that failed because of the key; None if it failed for another reason."""
+    cause = error.__cause__
+    if not isinstance(cause, Refused) or cause.verdict.reason is not RejectReason.NOT_AUTHORISED:
+        return None
+    text = "the exchange refuses the key, or its use from this address"
+    return VenueRefused(f"{text}: {cause}; check the key at the exchange, and run `ocw connect`")
+
+
+class KeyQueries(Protocol):
+    """What the check of a key needs."""
+
+    async def key_rights(self) -> KeyRights:
+        """Return the rights of the API key. Raises QueryFailed."""
+
+
+async def check_key(queries: KeyQueries, product: Product, incident: Callable[[str], None]) -> None:
     """Raise VenueRefused if the key can move money, or cannot trade; the demo exchange does not report this."""
     try:
-        problem = key_problem(await queries.key_rights())
+        problem = key_problem(await queries.key_rights(), product)
     except QueryFailed as error:
         cause = error.__cause__
         if not isinstance(cause, Refused) or cause.verdict.reason is RejectReason.NOT_AUTHORISED:
@@ -153,8 +166,8 @@ def settings_problems(
     return found
 
 
-def key_problem(rights: KeyRights) -> str:
-    """Return why a key is refused; empty if it may trade futures and cannot move money out of the account."""
+def key_problem(rights: KeyRights, product: Product = Product.UM) -> str:
+    """Return why a key is refused; empty if it may trade a product and cannot move money out of the account."""
     too_much = [
         name
         for name, has in (
@@ -169,6 +182,7 @@ def key_problem(rights: KeyRights) -> str:
             f"the API key permits {' and '.join(too_much)}, which OCW never needs; expected a key that can only read "
             "and trade; take the right away at the exchange, or make another key, and run `ocw connect`"
         )
-    if not rights.futures:
-        return "the API key may not trade futures; give it that right at the exchange, and run `ocw connect`"
+    name, may_trade = ("spot", rights.spot) if product is Product.SPOT else ("futures", rights.futures)
+    if not may_trade:
+        return f"the API key may not trade {name}; give it that right at the exchange, and run `ocw connect`"
     return ""

@@ -92,6 +92,13 @@ class SignedClient:
                 raise refused from None
         return await self._once(method, path, params or {}, weight, orders, use)
 
+    async def subscription(self, *, weight: int) -> Mapping[str, str | int]:
+        """Return the signed parameters of a subscription by the WebSocket API. Raises Banned or Unanswered."""
+        if not self.clock.measured:
+            await self._measure()
+        self.weights.admit(Use.QUERY, weight, 0)
+        return self._signer.subscription()
+
     async def _measure(self) -> None:
         try:
             await self.clock.measure()

@@ -135,7 +135,7 @@ TEXTS: Final[Mapping[int, tuple[tuple[str, Verdict], ...]]] = {
         ("immediately match and take", Verdict(Outcome.REFUSED, _R.WOULD_TAKE)),
         ("insufficient balance", Verdict(Outcome.REFUSED, _R.INSUFFICIENT_BALANCE)),
         ("duplicate order", Verdict(Outcome.ALREADY_THERE)),
-        ("relationship of the prices", Verdict(Outcome.REFUSED, _R.FILTER)),
+        ("relationship of the prices", Verdict(Outcome.REFUSED, _R.WOULD_TRIGGER_IMMEDIATELY)),
         ("market is closed", Verdict(Outcome.REFUSED, _R.NOT_TRADING)),
         ("not permitted", Verdict(Outcome.REFUSED, _R.NOT_AUTHORISED, _HALT)),
     ),

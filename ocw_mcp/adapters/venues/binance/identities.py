@@ -36,12 +36,15 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Identities:
-    """The orders of the account by the exchange's ids. An order that triggered has the reference of its algo order."""
+    """The orders of the account by the exchange's ids, each of which is unique within its symbol.
+
+    An order that triggered has the reference of its algo order.
+    """
 
     def __init__(self, book: str) -> None:
         """`book` is the six characters in the client ids of the book."""
         self._book = book
-        self._orders: OrderedDict[int, Identity] = OrderedDict()
+        self._orders: OrderedDict[tuple[str, int], Identity] = OrderedDict()
 
     def ref(self, client_id: str) -> OrderRef | None:
         """Return the order of this book that a client id names, or None."""
@@ -51,26 +54,26 @@ class Identities:
         """Return the client id of an order of this book."""
         return ref.client_id(self._book)
 
-    def add(self, order_id: int, client_id: str) -> Identity:
+    def add(self, symbol: str, order_id: int, client_id: str) -> Identity:
         """Note the client id of an order, and return what the order is. A binding to an algo order stays."""
-        known = self._orders.get(order_id)
+        known = self._orders.get((symbol, order_id))
         if known is not None and known.ref is not None:
             return known
-        return self._keep(order_id, Identity(client_id, self.ref(client_id)))
+        return self._keep(symbol, order_id, Identity(client_id, self.ref(client_id)))
 
-    def bind(self, order_id: int, ref: OrderRef) -> bool:
+    def bind(self, symbol: str, order_id: int, ref: OrderRef) -> bool:
         """Note that an order is what an algo order of this book became. Return whether that is news."""
-        known = self._orders.get(order_id)
-        self._keep(order_id, Identity(self.client_id(ref), ref))
+        known = self._orders.get((symbol, order_id))
+        self._keep(symbol, order_id, Identity(self.client_id(ref), ref))
         return known is None or known.ref != ref
 
-    def get(self, order_id: int) -> Identity | None:
+    def get(self, symbol: str, order_id: int) -> Identity | None:
         """Return what an order is, or None if it is not known."""
-        return self._orders.get(order_id)
+        return self._orders.get((symbol, order_id))
 
-    def _keep(self, order_id: int, identity: Identity) -> Identity:
-        self._orders[order_id] = identity
-        self._orders.move_to_end(order_id)
+    def _keep(self, symbol: str, order_id: int, identity: Identity) -> Identity:
+        self._orders[symbol, order_id] = identity
+        self._orders.move_to_end((symbol, order_id))
         if len(self._orders) > MOST:
             self._orders.popitem(last=False)
         return identity

@@ -1,6 +1,7 @@
 """What became of one order: it is asked for by its client id at each endpoint that may know it."""
 
 import asyncio
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -8,13 +9,13 @@ import msgspec
 
 from ocw_mcp.adapters.venues.binance.identities import Identities
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder, LiveOrders
-from ocw_mcp.adapters.venues.binance.queries import NotShown, Queries, QueryFailed
+from ocw_mcp.adapters.venues.binance.queries import AccountQueries, NotShown, QueryFailed
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import AlgoRow, OrderRow
 from ocw_mcp.adapters.venues.binance.trades import TradeReader
 from ocw_mcp.adapters.venues.binance.translation import OPEN, WAITING, actual_id, algo_reports, row_reports
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import Canceled
+from ocw_mcp.domain.orders import Canceled, OrderRef
 from ocw_mcp.domain.time import SECOND
 
 _FRESH_MS: Final = 3 * SECOND
@@ -25,8 +26,8 @@ class Witness(msgspec.Struct, frozen=True):
     """What the lists of the account show of a symbol at a time (ms): the second witness of an absence."""
 
     at: int
-    client_ids: frozenset[str]
-    """The client ids of its open orders and of its waiting algo orders."""
+    refs: frozenset[OrderRef]
+    """The orders of the book among its open orders, its waiting algo orders, and its recent orders."""
     unexplained: Decimal
     """The position less all reported trades: it changes only with a trade that was not reported."""
 
@@ -35,7 +36,7 @@ class OrderLook:
     """Looks orders up, and reports what is found."""
 
     def __init__(
-        self, queries: Queries, identities: Identities, live: LiveOrders, trades: TradeReader, reports: Reports
+        self, queries: AccountQueries, identities: Identities, live: LiveOrders, trades: TradeReader, reports: Reports
     ) -> None:
         self._queries, self._identities, self._live = queries, identities, live
         self._trades, self._reports = trades, reports
@@ -58,11 +59,15 @@ class OrderLook:
         await self._report_order(row, live)
         return True
 
+    def in_part(self, orders: Iterable[OrderRow]) -> set[OrderRef]:
+        """Return the orders of the book of which only a part is among open orders: none on futures."""
+        return set()
+
     async def _report_algo(self, algo: AlgoRow, live: LiveOrder) -> None:
         ref, order_id = live.order.ref, actual_id(algo.order_id)
         reports, over = algo_reports(algo, ref), algo.status not in WAITING
         if order_id is not None:
-            self._identities.bind(order_id, ref)
+            self._identities.bind(algo.symbol, order_id, ref)
             self._reports.add(reports.pop(0))
             row = await self._queries.order(algo.symbol, order_id=order_id)
             if row is not None:
@@ -82,10 +87,10 @@ class OrderLook:
     async def _report_order(self, row: OrderRow, live: LiveOrder) -> None:
         """Report the fills of an order first, and then its state."""
         ref = live.order.ref
-        self._identities.bind(row.id, ref)
-        if row.executed > self._reports.filled(row.id):
+        self._identities.bind(row.symbol, row.id, ref)
+        if row.executed > self._reports.filled(row.symbol, row.id):
             await self._trades.read_order(row.symbol, row.id)
-            if row.executed > self._reports.filled(row.id):
+            if row.executed > self._reports.filled(row.symbol, row.id):
                 raise NotShown(f"the exchange does not show all trades of order {row.id} yet")
         for report in row_reports(row, ref):
             self._reports.add(report)
@@ -106,13 +111,15 @@ class OrderLook:
             before = await self._position(symbol), self._reports.net(symbol)
             orders = await self._queries.open_orders(symbol)
             algos = await self._queries.open_algos(symbol)
+            recent = await self._queries.recent_orders(symbol)
             await self._trades.read(symbol)
             after = await self._position(symbol), self._reports.net(symbol)
             if before == after:
-                names = [each.client_id for each in orders] + [each.client_id for each in algos]
-                return Witness(at, frozenset(names), after[0] - after[1])
+                names = [each.client_id for each in [*orders, *recent]] + [each.client_id for each in algos]
+                refs = map(self._identities.ref, names)
+                return Witness(at, frozenset(ref for ref in refs if ref is not None), after[0] - after[1])
         raise QueryFailed(f"the position of {symbol} changed while the account was read")
 
     async def _position(self, symbol: str) -> Decimal:
-        rows = await self._queries.positions()
+        rows = (await self._queries.holdings()).positions
         return sum((row.quantity for row in rows if row.symbol == symbol), ZERO)

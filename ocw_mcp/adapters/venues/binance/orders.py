@@ -140,7 +140,7 @@ def leverage_request(symbol: str, leverage: int) -> OrderRequest | None:
 def placed(order: Order, book: str, body: bytes) -> Placed | None:
     """Return what the answer to a new order says; None if it is not the documented one, or of another order."""
     if is_algo(order):
-        algo = _read(_ALGO, body)
+        algo = read(_ALGO, body)
         answer = None if algo is None else Placed(str(algo.id), algo.client_id, algo.status, ZERO)
     else:
         answer = _of_order(body)
@@ -150,7 +150,7 @@ def placed(order: Order, book: str, body: bytes) -> Placed | None:
 def cancelled(order: Order, book: str, body: bytes) -> Placed | None:
     """Return what the answer to a cancel says; None if it is not the documented one, or of another order."""
     if is_algo(order):
-        algo = _read(_CANCELLED, body)
+        algo = read(_CANCELLED, body)
         done = algo is not None and (str(algo.code) == "200" or algo.status == "CANCELED")
         answer = Placed(str(algo.id), algo.client_id, "CANCELED", ZERO) if algo is not None and done else None
     else:
@@ -159,11 +159,12 @@ def cancelled(order: Order, book: str, body: bytes) -> Placed | None:
 
 
 def _of_order(body: bytes) -> Placed | None:
-    order = _read(_ORDER, body)
+    order = read(_ORDER, body)
     return None if order is None else Placed(str(order.id), order.client_id, order.status, order.executed)
 
 
-def _read(decoder: msgspec.json.Decoder[T], body: bytes) -> T | None:
+def read(decoder: msgspec.json.Decoder[T], body: bytes) -> T | None:
+    """Return an answer as a typed value, or None if it has another form."""
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):

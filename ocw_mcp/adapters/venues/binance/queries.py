@@ -1,8 +1,8 @@
 """The queries of the account: each returns typed rows, or raises QueryFailed, which proves nothing."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
-from typing import Final, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from ocw_mcp.adapters.venues.binance.errors import Banned, CallFailed, Outcome, Refused
 from ocw_mcp.adapters.venues.binance.rest_wire import (
@@ -61,8 +61,62 @@ class NotShown(QueryFailed):
     """The exchange shows a part of what it must have: an order without its trades, or a trade without its order."""
 
 
-class Queries:
-    """Queries of one account on USD-M futures."""
+class Holdings(NamedTuple):
+    """What the account has. On spot, the position of a symbol is the balance of its base asset."""
+
+    positions: list[PositionRow]
+    balances: list[BalanceRow]
+
+
+class ReadingBudget(NamedTuple):
+    """The weight that readings of the account may cost: a tenth of the exchange's limit."""
+
+    a_second: int
+    asked_at_once: int
+    """The weight of readings that are asked for which may follow each other at once."""
+    asked_a_second: int
+    """The weight a second of readings that are asked for, after these."""
+
+
+class AccountQueries(Protocol):
+    """The queries with which the account is read, the same for both products. Each may raise QueryFailed."""
+
+    budget: ReadingBudget
+    spent: int
+    shows_positions: bool
+    """Whether the account has positions apart from its balances."""
+
+    def now_ms(self) -> int: ...
+
+    def follows(self, symbol: str) -> bool:
+        """Return whether the trades and the position of a symbol are read."""
+
+    async def order(self, symbol: str, *, client_id: str = "", order_id: int = 0) -> OrderRow | None: ...
+
+    async def algo(self, client_id: str) -> AlgoRow | None: ...
+
+    async def open_orders(self, symbol: str | None = None) -> list[OrderRow]: ...
+
+    async def open_algos(self, symbol: str | None = None) -> list[AlgoRow]: ...
+
+    async def recent_orders(self, symbol: str) -> list[OrderRow]:
+        """Return orders of a symbol that are over, as far as a list shows them: none on futures."""
+
+    async def holdings(self) -> Holdings: ...
+
+    async def trades_of(self, symbol: str, order_id: int) -> list[TradeRow]: ...
+
+    async def trades_from(self, symbol: str, first: int) -> list[TradeRow]: ...
+
+    async def trades_since(self, symbol: str, since: int) -> list[TradeRow]: ...
+
+    async def income(self, since: int) -> list[IncomeRow]: ...
+
+    async def symbol_configs(self) -> list[SymbolConfig]: ...
+
+
+class QueryClient:
+    """Sends the queries of an account, and adds up what they cost."""
 
     def __init__(self, client: Caller) -> None:
         self._client = client
@@ -73,14 +127,50 @@ class Queries:
         """Return the exchange's time, ms."""
         return self._client.now_ms()
 
+    async def _found(
+        self, path: str, params: Mapping[str, str | int], form: type[T], *, weight: int, absent: Collection[int] = ()
+    ) -> T | None:
+        """Return what a query found; None if the exchange does not know it, which the codes `absent` say as well."""
+        try:
+            return await self._get(path, params, form, weight=weight)
+        except QueryFailed as error:
+            cause = error.__cause__
+            if isinstance(cause, Refused) and (cause.verdict.outcome is Outcome.NOT_FOUND or cause.code in absent):
+                return None
+            raise
+
+    async def _get(self, path: str, params: Mapping[str, str | int], form: type[T], *, weight: int) -> T:
+        return await self._send("GET", path, params, form, weight=weight)
+
+    async def _send(self, method: str, path: str, params: Mapping[str, str | int], form: type[T], *, weight: int) -> T:
+        self.spent += weight
+        try:
+            return decode(await self._client.call(method, path, params, weight=weight), form, path)
+        except UnreadableAnswer as error:
+            raise QueryFailed(str(error)) from error
+        except CallFailed as error:
+            until = error.until_ms if isinstance(error, Banned) else 0
+            raise QueryFailed(f"{path}: {error}"[:300], until) from error
+
+
+class Queries(QueryClient):
+    """Queries of one account on USD-M futures."""
+
+    budget = ReadingBudget(a_second=4, asked_at_once=240, asked_a_second=8)
+    shows_positions = True
+
+    def follows(self, symbol: str) -> bool:
+        """Return whether the trades and the position of a symbol are read: those of all symbols are."""
+        return True
+
     async def order(self, symbol: str, *, client_id: str = "", order_id: int = 0) -> OrderRow | None:
         """Return the latest order with an id, or None if the exchange does not know one (-2013)."""
         named: dict[str, str | int] = {"orderId": order_id} if order_id else {"origClientOrderId": client_id}
-        return await self._found("/fapi/v1/order", {"symbol": symbol, **named}, OrderRow)
+        return await self._found("/fapi/v1/order", {"symbol": symbol, **named}, OrderRow, weight=1)
 
     async def algo(self, client_id: str) -> AlgoRow | None:
         """Return the latest algo order with a client id, or None if the exchange does not know one (-2013)."""
-        return await self._found("/fapi/v1/algoOrder", {"clientAlgoId": client_id}, AlgoRow)
+        return await self._found("/fapi/v1/algoOrder", {"clientAlgoId": client_id}, AlgoRow, weight=1)
 
     async def open_orders(self, symbol: str | None = None) -> list[OrderRow]:
         """Return the open orders of a symbol (weight 1) or of the account (weight 40)."""
@@ -89,6 +179,15 @@ class Queries:
     async def open_algos(self, symbol: str | None = None) -> list[AlgoRow]:
         """Return the algo orders that wait, of a symbol (weight 1) or of the account (weight 40)."""
         return await self._get("/fapi/v1/openAlgoOrders", _of(symbol), list[AlgoRow], weight=1 if symbol else 40)
+
+    async def recent_orders(self, symbol: str) -> list[OrderRow]:
+        """Return nothing: an order that is over is found by its id."""
+        return []
+
+    async def holdings(self) -> Holdings:
+        """Return positions and balances."""
+        positions, balances = await asyncio.gather(self.positions(), self.balances())
+        return Holdings(positions, balances)
 
     async def positions(self) -> list[PositionRow]:
         """Return the positions that are not flat or have open orders."""
@@ -117,18 +216,12 @@ class Queries:
     async def trades_since(self, symbol: str, since: int) -> list[TradeRow]:
         """Return the trades of a symbol since a time (ms), in order: at most those of three months."""
         now = self.now_ms()
-        found: dict[int, TradeRow] = {}
-        spans = [(start, min(start + WEEK, now + DAY)) for start in range(max(since, now - OLDEST), now + 1, WEEK + 1)]
-        while spans:
-            start, end = spans.pop()
+
+        async def read(start: int, end: int) -> list[TradeRow]:
             params: dict[str, str | int] = {"symbol": symbol, "startTime": start, "endTime": end, "limit": MOST_ROWS}
-            rows = await self._get("/fapi/v1/userTrades", params, list[TradeRow], weight=5)
-            found |= {row.id: row for row in rows}
-            if len(rows) >= MOST_ROWS and end > start:
-                # It is not documented which of more trades are returned, so the span is divided.
-                middle = (start + end) // 2
-                spans += [(start, middle), (middle + 1, end)]
-        return sorted(found.values(), key=lambda row: row.id)
+            return await self._get("/fapi/v1/userTrades", params, list[TradeRow], weight=5)
+
+        return await in_spans(read, max(since, now - OLDEST), now, WEEK)
 
     async def income(self, since: int) -> list[IncomeRow]:
         """Return the income since a time (ms), in order: at most that of three months."""
@@ -172,27 +265,22 @@ class Queries:
             raise
         return True
 
-    async def _found(self, path: str, params: Mapping[str, str | int], form: type[T]) -> T | None:
-        try:
-            return await self._get(path, params, form, weight=1)
-        except QueryFailed as error:
-            cause = error.__cause__
-            if isinstance(cause, Refused) and cause.verdict.outcome is Outcome.NOT_FOUND:
-                return None
-            raise
 
-    async def _get(self, path: str, params: Mapping[str, str | int], form: type[T], *, weight: int) -> T:
-        return await self._send("GET", path, params, form, weight=weight)
-
-    async def _send(self, method: str, path: str, params: Mapping[str, str | int], form: type[T], *, weight: int) -> T:
-        self.spent += weight
-        try:
-            return decode(await self._client.call(method, path, params, weight=weight), form, path)
-        except UnreadableAnswer as error:
-            raise QueryFailed(str(error)) from error
-        except CallFailed as error:
-            until = error.until_ms if isinstance(error, Banned) else 0
-            raise QueryFailed(f"{path}: {error}"[:300], until) from error
+async def in_spans(
+    read: Callable[[int, int], Awaitable[list[TradeRow]]], since: int, until: int, longest: int
+) -> list[TradeRow]:
+    """Return the trades from a time to another (ms), in order, which `read` returns of a span of at most `longest`."""
+    found: dict[int, TradeRow] = {}
+    spans = [(start, min(start + longest, until + DAY)) for start in range(since, until + 1, longest + 1)]
+    while spans:
+        start, end = spans.pop()
+        rows = await read(start, end)
+        found |= {row.id: row for row in rows}
+        if len(rows) >= MOST_ROWS and end > start:
+            # It is not documented which of more trades are returned, so the span is divided.
+            middle = (start + end) // 2
+            spans += [(start, middle), (middle + 1, end)]
+    return sorted(found.values(), key=lambda row: row.id)
 
 
 async def together(*waited: Awaitable[T]) -> list[T]:

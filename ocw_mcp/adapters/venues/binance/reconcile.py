@@ -1,12 +1,12 @@
 """Reads the whole account again and again, and reports it once it is consistent: AccountSeen.
 
-One reading costs, with S symbols, a weight of 20 for positions and balances before and after, 7 S for their open
-orders, algo orders and trades, 30 for income if it is due, and 80 in place of 2 S for the lists of the whole account
-if these are due. With 5 symbols that is 55, or 160 if everything is due. Readings come every 30 s, and more slowly if
-they would cost more than a tenth of the exchange's limit of 2,400 a minute; one that is asked for comes at once.
+One reading of futures costs, with S symbols, a weight of 20 for positions and balances before and after, 7 S for their
+open orders, algo orders and trades, 30 for income if it is due, and 80 in place of 2 S for the lists of the whole
+account if these are due. With 5 symbols that is 55, or 160 if everything is due; `spot.queries` has the costs on spot.
+Readings come every 30 s, and more slowly if they would cost more than a tenth of the exchange's limit; one that is
+asked for comes at once.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -16,21 +16,19 @@ from ocw_mcp.adapters.venues.binance.account import account_seen
 from ocw_mcp.adapters.venues.binance.fees import FEE_ASSET
 from ocw_mcp.adapters.venues.binance.identities import Identities
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder, LiveOrders
-from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed, together
+from ocw_mcp.adapters.venues.binance.product import AccountEvents
+from ocw_mcp.adapters.venues.binance.queries import AccountQueries, Holdings, QueryFailed, together
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import AlgoRow, BalanceRow, OrderRow, PositionRow, TradeRow
 from ocw_mcp.adapters.venues.binance.trades import TradeReader
 from ocw_mcp.adapters.venues.binance.translation import algo_reports, row_reports
 from ocw_mcp.adapters.venues.binance.unknowns import LookUps
-from ocw_mcp.adapters.venues.binance.user_events import UserEvents
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import AccountSeen, Order, OrderRef, OutcomeUnknown
 from ocw_mcp.domain.time import MINUTE, SECOND
 
 PERIOD_S: Final = 30.0
 """The time (s) between two readings."""
-WEIGHT_A_SECOND: Final = 4
-"""The weight that readings may cost: a tenth of the exchange's limit."""
 EVERYTHING_EVERY_MS: Final = 5 * MINUTE
 """The time (ms) after which the lists of the whole account, and the income, are read even if nothing asks for it."""
 MARGIN_MS: Final = 2 * MINUTE
@@ -81,13 +79,13 @@ class Reconciler:
 
     def __init__(
         self,
-        queries: Queries,
+        queries: AccountQueries,
         identities: Identities,
         live: LiveOrders,
         reports: Reports,
         trades: TradeReader,
         lookups: LookUps,
-        events: UserEvents,
+        events: AccountEvents,
         order_of: Callable[[OrderRef], Order | None],
         price: Callable[[str], Awaitable[Decimal | None]],
         symbols: Sequence[str],
@@ -131,8 +129,8 @@ class Reconciler:
     async def _read_once(self, *, everything: bool) -> AccountSeen | None:
         """Return the account, or None if it changed while it was read."""
         self.unheard = []
-        positions, balances = await self._state_rows()
-        before = self._state(positions, balances)
+        positions, balances = held = await self._queries.holdings()
+        before = self._state(held)
         self.symbols |= {row.symbol for row in positions if row.quantity} | self._events.symbols
         now = self._queries.now_ms()
         due = everything or now - self._everything_at >= EVERYTHING_EVERY_MS
@@ -146,21 +144,18 @@ class Reconciler:
             self._everything_at = now
         await self._follow(lists)
         at = self._queries.now_ms()
-        positions, balances = await self._state_rows()
-        if self._state(positions, balances) != before or self._is_unexplained(positions):
+        positions, balances = held = await self._queries.holdings()
+        if self._state(held) != before or self._is_unexplained(positions):
             return None
         self._balances = before.balances
         orders = frozenset((row.id, row.executed) for row in lists.orders), frozenset(row.id for row in lists.algos)
         self.shown = Shown(at, (before.positions, before.balances, orders), self._events.count)
-        return account_seen(at, balances, positions, lists.orders, lists.algos, self._identities, self.terms)
+        shown = positions if self._queries.shows_positions else []
+        return account_seen(at, balances, shown, lists.orders, lists.algos, self._identities, self.terms)
 
-    async def _state_rows(self) -> tuple[list[PositionRow], list[BalanceRow]]:
-        positions, balances = await asyncio.gather(self._queries.positions(), self._queries.balances())
-        return positions, balances
-
-    def _state(self, positions: list[PositionRow], balances: list[BalanceRow]) -> _State:
-        held = tuple(sorted((row.symbol, row.quantity, row.entry) for row in positions if row.quantity))
-        return _State(held, tuple(sorted((row.asset, row.total) for row in balances)), self._events.count)
+    def _state(self, held: Holdings) -> _State:
+        positions = tuple(sorted((row.symbol, row.quantity, row.entry) for row in held.positions if row.quantity))
+        return _State(positions, tuple(sorted((row.asset, row.total) for row in held.balances)), self._events.count)
 
     async def _lists(self, *, everything: bool) -> _Lists:
         """Return all open orders and waiting algo orders.
@@ -179,7 +174,8 @@ class Reconciler:
         return lists
 
     async def _read_trades(self) -> None:
-        for news in await together(*(self._trades.read(symbol) for symbol in sorted(self.symbols))):
+        followed = sorted(symbol for symbol in self.symbols if self._queries.follows(symbol))
+        for news in await together(*(self._trades.read(symbol) for symbol in followed)):
             self.unheard += news
 
     def _income_due(self, balances: tuple[tuple[str, Decimal], ...]) -> bool:
@@ -209,7 +205,7 @@ class Reconciler:
         """Report the orders of this book in the lists, and find out what became of those that should be there."""
         there: set[OrderRef] = set()
         for row in lists.orders:
-            ref = self._identities.add(row.id, row.client_id).ref
+            ref = self._identities.add(row.symbol, row.id, row.client_id).ref
             if ref is not None:
                 there.add(ref)
                 self._appeared(ref, lists.read_at)
@@ -222,6 +218,7 @@ class Reconciler:
                 self._appeared(ref, lists.read_at)
                 for report in algo_reports(algo, ref):
                     self._reports.add(report)
+        there -= self._lookups.in_part(lists.orders)
         for ref in there:
             live = self._live.get(ref)
             if live is not None:
@@ -255,7 +252,8 @@ class Reconciler:
     def _is_unexplained(self, positions: list[PositionRow]) -> bool:
         """Return whether a position has changed without a trade; after `_DOUBTED_MS` that is believed."""
         held, now = {row.symbol: row.quantity for row in positions}, self._queries.now_ms()
-        found = {symbol: held.get(symbol, ZERO) - self._reports.net(symbol) for symbol in self.symbols}
+        followed = [symbol for symbol in self.symbols if self._queries.follows(symbol)]
+        found = {symbol: held.get(symbol, ZERO) - self._reports.net(symbol) for symbol in followed}
         changed = [symbol for symbol, value in self._unexplained.items() if found.get(symbol, value) != value]
         if changed:
             self._doubted_at = self._doubted_at or now

@@ -62,7 +62,7 @@ class Reports:
         self._live, self._now_ms = live, now_ms
         self._queue: asyncio.Queue[VenueReport] = asyncio.Queue()
         self._said, self._trades, self._income = _Once(), _Once(), _Once()
-        self._filled: OrderedDict[int, Decimal] = OrderedDict()
+        self._filled: OrderedDict[tuple[str, int], Decimal] = OrderedDict()
         self._net: dict[str, Decimal] = {}
         self.listener: Callable[[VenueReport], None] = lambda report: None
         """Is called with each report on an order, after it was added."""
@@ -96,25 +96,32 @@ class Reports:
                 self.incident(f"{error}; it is not booked, and the account is read again")
             return False
         self._trades.add(key)
-        self._filled[trade.order_id] = self._filled.get(trade.order_id, ZERO) + trade.quantity
+        order = trade.symbol, trade.order_id
+        self._filled[order] = self._filled.get(order, ZERO) + trade.quantity
         if len(self._filled) > MOST_REMEMBERED:
             self._filled.popitem(last=False)
         signed = Side(trade.side.lower()).sign * trade.quantity
-        self._net[trade.symbol] = self.net(trade.symbol) + signed
+        self.move(trade.symbol, signed)
+        if charged := self.fees.position_change(trade.fee_asset, trade.fee):
+            self.move(*charged)
         self.add(report)
         return True
 
+    def move(self, symbol: str, change: Decimal) -> None:
+        """Note that a position has changed (base asset), and that the change is explained."""
+        self._net[symbol] = self.net(symbol) + change
+
     def net(self, symbol: str) -> Decimal:
-        """Return by how much (base asset) all reported trades of a symbol have changed its position."""
+        """Return by how much (base asset) all that was reported of a symbol has changed its position."""
         return self._net.get(symbol, ZERO)
 
     def knows_trade(self, symbol: str, trade: int) -> bool:
         """Return whether a trade was reported."""
         return (symbol, trade) in self._trades
 
-    def filled(self, order_id: int) -> Decimal:
+    def filled(self, symbol: str, order_id: int) -> Decimal:
         """Return how much (base asset) of an order was reported as filled, by the exchange's id."""
-        return self._filled.get(order_id, ZERO)
+        return self._filled.get((symbol, order_id), ZERO)
 
     def add_income(self, row: IncomeRow) -> bool:
         """Report an income record, once; return whether it is new."""

@@ -118,6 +118,7 @@ class KeyRights(msgspec.Struct, frozen=True):
     """The rights of the API key, as `/sapi/v1/account/apiRestrictions` answers them."""
 
     futures: bool = field(name="enableFutures", default=False)
+    spot: bool = field(name="enableSpotAndMarginTrading", default=False)
     withdrawals: bool = field(name="enableWithdrawals", default=False)
     internal_transfer: bool = field(name="enableInternalTransfer", default=False)
     universal_transfer: bool = field(name="permitsUniversalTransfer", default=False)

@@ -31,7 +31,13 @@ WAITS_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 LONGEST_WAIT_S: Final = 300.0
 """How long (s) a reduction or a cancel waits for the end of bans, in all; after that the engine decides anew."""
 _POSITION_DIFFERS: Final = frozenset(
-    {RejectReason.REDUCE_ONLY, RejectReason.NO_POSITION, RejectReason.STOP_EXISTS, RejectReason.BLOCKED_BY_ORDERS}
+    {
+        RejectReason.REDUCE_ONLY,
+        RejectReason.NO_POSITION,
+        RejectReason.STOP_EXISTS,
+        RejectReason.BLOCKED_BY_ORDERS,
+        RejectReason.INSUFFICIENT_BALANCE,
+    }
 )
 """Rejections which mean that positions or orders at the exchange are not what the book has."""
 

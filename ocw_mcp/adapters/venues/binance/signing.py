@@ -1,8 +1,10 @@
 """Signed requests as bytes: ccxt signs them and builds their addresses; ccxt itself sends nothing."""
 
+import hashlib
+import hmac
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
@@ -61,7 +63,7 @@ class Signer:
         exchange.urls["api"] = {section: rest + start.rstrip("/") for start, section in _SECTIONS.items()}
         exchange.nonce = now_ms
         exchange.fetch = _sends_nothing
-        self._exchange, self._rest = exchange, rest
+        self._exchange, self._rest, self._now_ms = exchange, rest, now_ms
 
     def sign(self, method: str, path: str, params: Mapping[str, str | int]) -> SignedRequest:
         """Return a request with time stamp and signature. Raises InvariantError for an unknown path or a missing id."""
@@ -76,6 +78,19 @@ class Signer:
             raise InvariantError(f"ccxt built an address outside of {self._rest}")
         parts = urlsplit(address)
         return SignedRequest(method, parts.path, parts.query, signed["body"] or "", signed["headers"])
+
+    def subscription(self) -> Mapping[str, str | int]:
+        """Return the parameters of a request of the WebSocket API without other parameters, with their signature."""
+        params: dict[str, str | int] = {
+            "apiKey": self._exchange.apiKey,
+            "recvWindow": WINDOW_MS,
+            "timestamp": self._now_ms(),
+        }
+        # What is signed is in the order of the names.
+        text, secret = urlencode(params), self._exchange.secret
+        if "PRIVATE KEY" in secret:
+            return params | {"signature": self._exchange.eddsa(text.encode(), secret, "ed25519")}
+        return params | {"signature": hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()}
 
 
 async def _sends_nothing(*_arguments: object, **_named: object) -> NoReturn:

@@ -4,7 +4,7 @@ from typing import Final
 
 from ocw_mcp.adapters.venues.binance.identities import CONDITIONAL, Identities, Identity
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrders
-from ocw_mcp.adapters.venues.binance.queries import NotShown, Queries, together
+from ocw_mcp.adapters.venues.binance.queries import AccountQueries, NotShown, together
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import TradeRow
 from ocw_mcp.adapters.venues.binance.translation import actual_id
@@ -18,7 +18,7 @@ HIDDEN_MS: Final = 120 * SECOND
 class TradeReader:
     """Reads trades and finds out whose they are."""
 
-    def __init__(self, queries: Queries, identities: Identities, live: LiveOrders, reports: Reports) -> None:
+    def __init__(self, queries: AccountQueries, identities: Identities, live: LiveOrders, reports: Reports) -> None:
         self._queries, self._identities, self._live, self._reports = queries, identities, live, reports
         self._last: dict[str, int] = {}
         """By symbol, the id of the last trade that was read."""
@@ -46,14 +46,14 @@ class TradeReader:
         await together(*(self.identify(row) for row in unknown.values()))
         news = []
         for row in rows:
-            identity = self._identities.get(row.order_id)
+            identity = self._identities.get(row.symbol, row.order_id)
             if identity is not None and self._reports.add_trade(identity, row):
                 news.append(row)
         return news
 
     async def identify(self, trade: TradeRow) -> Identity:
         """Return what the order of a trade is. Raises NotShown while the exchange does not show the order."""
-        known = self._identities.get(trade.order_id)
+        known = self._identities.get(trade.symbol, trade.order_id)
         if known is not None:
             return known
         row = await self._queries.order(trade.symbol, order_id=trade.order_id)
@@ -61,7 +61,7 @@ class TradeReader:
             return await self.triggered(row.id, row.client_id, row.original_type, row.symbol, row.side)
         if self._queries.now_ms() - trade.at < HIDDEN_MS:
             raise NotShown(f"the exchange does not show order {trade.order_id} of trade {trade.id} yet")
-        return self._identities.add(trade.order_id, "")
+        return self._identities.add(trade.symbol, trade.order_id, "")
 
     def may_be_triggered(self, client_id: str, original_type: str, symbol: str, side: str) -> bool:
         """Return whether an order with a foreign client id may be what an algo order of this book became."""
@@ -74,8 +74,8 @@ class TradeReader:
             for live in self._live.waiting_algos(symbol, side.lower()):
                 row = await self._queries.algo(self._identities.client_id(live.order.ref))
                 if row is not None and actual_id(row.order_id) == order_id:
-                    self._identities.bind(order_id, live.order.ref)
-        found = self._identities.add(order_id, client_id)
+                    self._identities.bind(symbol, order_id, live.order.ref)
+        found = self._identities.add(symbol, order_id, client_id)
         if found.ref is not None and original_type in CONDITIONAL:
             self._reports.add(Triggered(found.ref, str(order_id)))
         return found

@@ -41,6 +41,7 @@ _ENDED: Final = {
     "EXPIRED_IN_MATCH": "it would have traded with an order of the same account",
 }
 _REASONS: Final = {
+    "balance": RejectReason.INSUFFICIENT_BALANCE,
     "reduce": RejectReason.REDUCE_ONLY,
     "margin is insufficient": RejectReason.INSUFFICIENT_MARGIN,
     "immediately": RejectReason.WOULD_TRIGGER_IMMEDIATELY,
@@ -64,34 +65,18 @@ def trade_report(identity: Identity, trade: TradeRow, fees: FeeValues) -> Filled
     """Return the report of a trade. Raises ImpossibleTrade."""
     values = (trade.quantity, trade.price)
     if not all(each.is_finite() and each > ZERO for each in values) or not trade.fee.is_finite():
-        what = f"{trade.quantity} at {trade.price}, fee {trade.fee}"
-        raise ImpossibleTrade(f"trade {trade.id} of {trade.symbol} is {what}")
-    fee = fees.value(trade.fee_asset, trade.fee, trade.quantity * trade.price)
-    charged = (trade.fee_asset, trade.fee) if trade.fee_asset and trade.fee_asset not in DOLLARS else ("", ZERO)
+        text = f"{trade.quantity} at {trade.price}, fee {trade.fee}"
+        raise ImpossibleTrade(f"trade {trade.id} of {trade.symbol} is {text}")
+    base_fee = fees.base_fee(trade)
+    value = trade.quantity * trade.price
+    fee = base_fee * trade.price if base_fee else fees.value(trade.fee_asset, trade.fee, value)
+    named = trade.fee_asset and trade.fee_asset not in DOLLARS
+    charged = (base_fee, trade.fee_asset, trade.fee) if named else (base_fee, "", ZERO)
+    number, what = str(trade.id), (trade.quantity, trade.price, fee, trade.at)
     if identity.ref is not None:
-        return Filled(
-            identity.ref,
-            str(trade.id),
-            trade.quantity,
-            trade.price,
-            fee,
-            trade.at,
-            trade.maker,
-            fee_asset=charged[0],
-            fee_amount=charged[1],
-        )
-    return OutsideFill(
-        str(trade.id),
-        trade.symbol,
-        Side(trade.side.lower()),
-        trade.quantity,
-        trade.price,
-        fee,
-        trade.at,
-        outside_cause(identity.client_id),
-        fee_asset=charged[0],
-        fee_amount=charged[1],
-    )
+        return Filled(identity.ref, number, *what, trade.maker, *charged)
+    side, cause = Side(trade.side.lower()), outside_cause(identity.client_id)
+    return OutsideFill(number, trade.symbol, side, *what, cause, *charged)
 
 
 def traded(order: OrderEvent) -> TradeRow | None:
@@ -120,7 +105,7 @@ def order_reports(order: OrderEvent, ref: OrderRef) -> list[OrderReport]:
         case "NEW":
             return [Accepted(ref, str(order.id))]
         case "CANCELED" | "EXPIRED":
-            return [Canceled(ref, _ended(order.status, order.reason))]
+            return [Canceled(ref, ended(order.status, order.reason))]
         case "REJECTED":
             return [rejected(ref, order.reason)]
     return []
@@ -140,7 +125,7 @@ def algo_reports(algo: AlgoEvent | AlgoRow, ref: OrderRef, reason: str = "") -> 
         case "FINISHED" if algo.closes or (algo.executed is not None and algo.executed < algo.quantity):
             found.append(Canceled(ref, "it triggered, and what was left of it is over"))
         case "CANCELED":
-            found.append(Canceled(ref, _ended(algo.status, reason)))
+            found.append(Canceled(ref, ended(algo.status, reason)))
         case "EXPIRED":
             text = "the position that it would have closed has ended" if algo.closes else "it expired"
             found.append(Canceled(ref, f"{text}: {reason}" if reason else text))
@@ -156,7 +141,7 @@ def row_reports(row: OrderRow, ref: OrderRef) -> list[OrderReport]:
         return [Triggered(ref, str(row.id)) if conditional else Accepted(ref, str(row.id))]
     if row.status == "REJECTED":
         return [rejected(ref, "")]
-    return [Canceled(ref, _ended(row.status, ""))] if row.status in _ENDED else []
+    return [Canceled(ref, ended(row.status, ""))] if row.status in _ENDED else []
 
 
 def rejected(ref: OrderRef, text: str) -> Rejected:
@@ -204,6 +189,7 @@ def income_key(row: IncomeRow) -> tuple[str, int, str, Decimal]:
     return row.kind, row.transaction, row.symbol, row.amount
 
 
-def _ended(status: str, reason: str) -> str:
+def ended(status: str, reason: str) -> str:
+    """Return why an order is over, as a clause."""
     text = _ENDED.get(status, status.lower())
     return f"{text}: {reason[:160]}" if reason else text

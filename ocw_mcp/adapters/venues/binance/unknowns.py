@@ -7,13 +7,14 @@ fails proves nothing. An order is never sent again; if it shows up later, what i
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder
 from ocw_mcp.adapters.venues.binance.looking import OrderLook, Witness
-from ocw_mcp.adapters.venues.binance.queries import NotShown, Queries, QueryFailed
+from ocw_mcp.adapters.venues.binance.queries import AccountQueries, NotShown, QueryFailed
 from ocw_mcp.adapters.venues.binance.reports import Reports
+from ocw_mcp.adapters.venues.binance.rest_wire import OrderRow
 from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
@@ -84,15 +85,14 @@ class LookUps:
 
     def __init__(
         self,
-        queries: Queries,
+        queries: AccountQueries,
         look: OrderLook,
         reports: Reports,
-        client_id: Callable[[OrderRef], str],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         """`spawn` runs a task of the venue."""
         self._queries, self._look, self._reports = queries, look, reports
-        self._client_id, self._spawn = client_id, spawn
+        self._spawn = spawn
         self._jobs: dict[OrderRef, _Job] = {}
 
     def __len__(self) -> int:
@@ -123,6 +123,10 @@ class LookUps:
             return True
         self.start(live)
         return False
+
+    def in_part(self, orders: Iterable[OrderRow]) -> set[OrderRef]:
+        """Return the orders of the book of which only a part is among open orders, so that they have to be resolved."""
+        return self._look.in_part(orders)
 
     def heard(self, report: VenueReport) -> None:
         """Take a report on an order, which may settle its look-up."""
@@ -166,7 +170,7 @@ class LookUps:
         witness = await self._look.witness(live.order.symbol)
         ref = live.order.ref
         previous, job.previous = job.previous, witness
-        if self._client_id(ref) in witness.client_ids:
+        if ref in witness.refs:
             # The list shows what the order's endpoint does not: the next look, or an event, says more.
             job.previous = None
         elif previous is None or previous.unexplained != witness.unexplained or age < ABSENT_AFTER_S * SECOND:

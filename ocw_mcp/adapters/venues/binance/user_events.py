@@ -40,8 +40,8 @@ class UserEvents:
         self._identities, self._reports, self._trades = identities, reports, trades
         self._demand, self._spawn = demand, spawn
         self.terms = terms
-        self.key_expired: Callable[[], None] = lambda: None
-        """Is called when the stream says that its listen key has expired."""
+        self.stream_over: Callable[[str], None] = lambda why: None
+        """Is called with the reason when the stream says that it has ended."""
         self.count = 0
         """The number of events on the account so far."""
         self.symbols: set[str] = set()
@@ -62,7 +62,7 @@ class UserEvents:
             if event is None:
                 continue
             if isinstance(event, KeyExpired):
-                self.key_expired()
+                self.stream_over("its listen key has expired")
                 continue
             self.count += 1
             match event:
@@ -80,7 +80,7 @@ class UserEvents:
 
     def _on_order(self, order: OrderEvent) -> None:
         self.symbols.add(order.symbol)
-        known = self._identities.get(order.id)
+        known = self._identities.get(order.symbol, order.id)
         foreign = known is None or known.ref is None
         if foreign and self._trades.may_be_triggered(order.client_id, order.original_type, order.symbol, order.side):
             self._spawn(self._identify(order))
@@ -98,14 +98,14 @@ class UserEvents:
         self._report(order)
 
     def _report(self, order: OrderEvent) -> None:
-        identity = self._identities.add(order.id, order.client_id)
+        identity = self._identities.add(order.symbol, order.id, order.client_id)
         trade = traded(order)
         if trade is not None:
             self._reports.add_trade(identity, trade)
         elif identity.ref is not None and order.execution not in TRADES:
             for report in order_reports(order, identity.ref):
                 self._reports.add(report)
-        if order.filled > self._reports.filled(order.id):
+        if order.filled > self._reports.filled(order.symbol, order.id):
             self._demand("an event shows fills that were not reported")
 
     def _on_algo(self, algo: AlgoEvent) -> None:
@@ -115,10 +115,10 @@ class UserEvents:
             return
         order_id = actual_id(algo.order_id)
         if order_id is not None:
-            self._identities.bind(order_id, ref)
+            self._identities.bind(algo.symbol, order_id, ref)
         for report in algo_reports(algo, ref, algo.reason):
             self._reports.add(report)
-        if order_id is not None and (algo.executed or 0) > self._reports.filled(order_id):
+        if order_id is not None and (algo.executed or 0) > self._reports.filled(algo.symbol, order_id):
             self._demand("an algo order shows fills that were not reported")
 
     def _on_account(self, event: AccountUpdate) -> None:

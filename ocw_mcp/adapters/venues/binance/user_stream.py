@@ -1,18 +1,15 @@
-"""The user data stream: its listen key, reconnection with back-off, and a renewal before the exchange closes it."""
+"""The user data stream: reconnection with back-off, and a renewal before the exchange closes it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ocw_mcp.adapters.binance.transport import Connection, pause
-from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed
+from ocw_mcp.adapters.venues.binance.product import Channel
+from ocw_mcp.adapters.venues.binance.queries import QueryFailed
 from ocw_mcp.domain.errors import MarketUnreachable
 from ocw_mcp.domain.time import SECOND
 
-EXTENDED_EVERY_S: Final = 25 * 60.0
-"""The time (s) after which the listen key is extended; it lives for an hour."""
-_TRIED_AGAIN_S: Final = 60.0
-"""The time (s) after which a failed extension is tried again."""
 LIFETIME_S: Final = 23 * 3_600.0
 """The age (s) at which a connection is replaced; the exchange closes it after 24 hours."""
 _OPEN_S: Final = 15.0
@@ -43,17 +40,19 @@ class UserStream:
 
     def __init__(
         self,
-        queries: Queries,
-        connect: Callable[[str], Awaitable[Connection]],
+        channel: Channel,
+        now_ms: Callable[[], int],
         deliver: Callable[[Sequence[bytes | str]], None],
         changed: Callable[[bool, str], None],
         jitter: Callable[[], float],
     ) -> None:
-        """`deliver` takes the messages; `changed` is called when the stream is open, or down with the reason.
+        """`now_ms` returns the exchange's time. `deliver` takes the messages.
+
+        `changed` is called when the stream is open, or down with the reason.
 
         `jitter` returns a number from 0 to below 1.
         """
-        self._queries, self._connect, self._deliver = queries, connect, deliver
+        self._channel, self._now_ms, self._deliver = channel, now_ms, deliver
         self._changed, self._jitter = changed, jitter
         self._replace = asyncio.Event()
         self._why = ""
@@ -103,7 +102,7 @@ class UserStream:
         """Return how long (s) to wait before the next attempt."""
         wait: float = min(2 ** min(attempt, 10), _LONGEST_WAIT_S) * (0.5 + self._jitter() / 2)
         until = error.until if isinstance(error, QueryFailed) else 0
-        return max(wait, (until - self._queries.now_ms()) / SECOND)
+        return max(wait, (until - self._now_ms()) / SECOND)
 
     async def _renewed(self) -> _Link | None:
         """Return a new connection beside the old one, or None if that fails."""
@@ -116,11 +115,10 @@ class UserStream:
         self._replace.clear()
         try:
             async with asyncio.timeout(_OPEN_S):
-                key = await self._queries.listen_key()
-                connection = await self._connect(f"/private/ws?listenKey={key}")
+                connection = await self._channel.connect()
         except TimeoutError:
             raise MarketUnreachable(f"it did not open in {_OPEN_S:.0f} s") from None
-        self.opened_at = self._queries.now_ms()
+        self.opened_at = self._now_ms()
         self.connections += 1
         return _Link(connection, asyncio.ensure_future(self._read(connection)), _loop_s())
 
@@ -132,7 +130,7 @@ class UserStream:
     async def _until_over(self, link: _Link) -> str:
         """Return why a connection has to be replaced."""
         left = max(0.0, link.opened_s + LIFETIME_S * (1 - 0.02 * self._jitter()) - _loop_s())
-        keeper = asyncio.ensure_future(self._keep_key())
+        keeper = asyncio.ensure_future(self._channel.keep())
         asked = asyncio.ensure_future(self._replace.wait())
         try:
             done, _ = await asyncio.wait(
@@ -145,21 +143,8 @@ class UserStream:
         if link.reader in done:
             return str(link.reader.exception() or "the exchange closed it")
         if keeper in done:
-            return "its listen key has expired"
+            return keeper.result()
         return self._why if asked in done else _OLD
-
-    async def _keep_key(self) -> None:
-        """Extend the listen key now and then; return when it does not exist any more."""
-        wait = EXTENDED_EVERY_S
-        while True:
-            await pause(wait)
-            try:
-                if not await self._queries.extend_listen_key():
-                    return
-            except QueryFailed:
-                wait = _TRIED_AGAIN_S
-            else:
-                wait = EXTENDED_EVERY_S
 
 
 def _loop_s() -> float:

@@ -1,4 +1,6 @@
-"""The Binance venue for USD-M futures: it sends through the sender, and sees through user data and REST together.
+"""The Binance venue: it sends through the sender, and sees through user data and REST together.
+
+A product (`FuturesProduct`, `SpotProduct`) has what is different on USD-M futures and on spot.
 
 The venue keeps nothing on disk. A client id names its order, so every report can be read again from the exchange.
 """
@@ -12,21 +14,19 @@ from typing import Any, Final
 import msgspec
 
 from ocw_mcp.adapters.binance.transport import pause
-from ocw_mcp.adapters.venues.binance.account import check_account
 from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.errors import Banned, CallFailed, Refused
-from ocw_mcp.adapters.venues.binance.fees import FeeValues
-from ocw_mcp.adapters.venues.binance.identities import CONDITIONAL, Identities
+from ocw_mcp.adapters.venues.binance.futures import FuturesProduct
 from ocw_mcp.adapters.venues.binance.live_orders import KnownOrders, LiveOrder, LiveOrders
-from ocw_mcp.adapters.venues.binance.looking import OrderLook
-from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed
-from ocw_mcp.adapters.venues.binance.reconcile import MARGIN_MS, PERIOD_S, WEIGHT_A_SECOND, Reconciler, Shown
+from ocw_mcp.adapters.venues.binance.product import Ties, VenueProduct
+from ocw_mcp.adapters.venues.binance.queries import QueryFailed, ReadingBudget
+from ocw_mcp.adapters.venues.binance.reconcile import MARGIN_MS, PERIOD_S, Reconciler, Shown
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.sender import Sender
+from ocw_mcp.adapters.venues.binance.spot.product import SpotProduct
 from ocw_mcp.adapters.venues.binance.terms import Terms
 from ocw_mcp.adapters.venues.binance.trades import TradeReader
 from ocw_mcp.adapters.venues.binance.unknowns import LookUps
-from ocw_mcp.adapters.venues.binance.user_events import UserEvents
 from ocw_mcp.adapters.venues.binance.user_stream import UserStream
 from ocw_mcp.adapters.venues.instruments import PaperInstruments
 from ocw_mcp.domain.cleared import ClearedOrder
@@ -58,8 +58,6 @@ _LONGEST_RETRY_S: Final = 24.0
 """The time (s) after which a reading that failed is tried again: it doubles from `_RETRY_S` to this."""
 _BLIND_AFTER_S: Final = 75.0
 """The time (s) without a reading of the account from which the venue counts as degraded."""
-_ASKED_AT_ONCE: Final = 240
-_ASKED_A_SECOND: Final = 8
 _STREAM, _REST = "stream", "rest"
 
 
@@ -68,20 +66,27 @@ class _Price(msgspec.Struct):
 
 
 class _Pace:
-    """The pace of readings that are asked for: some at once, and then at most `_ASKED_A_SECOND` of weight a second."""
+    """The pace of readings that are asked for: some at once, and then at most so much weight a second."""
 
-    def __init__(self) -> None:
-        self._left, self._at = float(_ASKED_AT_ONCE), 0.0
+    def __init__(self, budget: ReadingBudget) -> None:
+        self._budget = budget
+        self._left, self._at = float(budget.asked_at_once), 0.0
 
     def wait_s(self, spent: int, now_s: float) -> float:
         """Return how long (s) to wait after a reading that has cost `spent`."""
-        self._left = min(_ASKED_AT_ONCE, self._left + (now_s - self._at) * _ASKED_A_SECOND) - spent
+        most, a_second = self._budget.asked_at_once, self._budget.asked_a_second
+        self._left = min(most, self._left + (now_s - self._at) * a_second) - spent
         self._at = now_s
-        return max(1.0, -self._left / _ASKED_A_SECOND)
+        return max(1.0, -self._left / a_second)
+
+
+def product_of(client: SignedClient, symbols: Sequence[str]) -> VenueProduct:
+    """Return the client's product, with the queries of its account."""
+    return SpotProduct(client, symbols) if client.product is Product.SPOT else FuturesProduct(client, symbols)
 
 
 class BinanceVenue:
-    """One account on USD-M futures; it implements `ExchangeVenue`."""
+    """One account on USD-M futures or on spot; it implements `ExchangeVenue`."""
 
     name = "binance"
 
@@ -89,42 +94,41 @@ class BinanceVenue:
         self, client: SignedClient, book: str, symbols: Sequence[str], *, jitter: Callable[[], float] = lambda: 0.5
     ) -> None:
         """`book` is the six characters in its client ids. `jitter` returns a number from 0 to below 1."""
-        self._client, self._symbols = client, tuple(symbols)
-        self._live, self._identities = LiveOrders(), Identities(book)
+        self._client = client
+        self._product = product_of(client, symbols)
+        self._queries = self._product.queries
+        self._live, identities = LiveOrders(), self._product.identities(book)
         self._known = KnownOrders(self._live, client.now_ms)
-        self._queries = Queries(client)
-        self._reports = Reports(self._live, FeeValues(), client.now_ms)
+        self._reports = Reports(self._live, self._product.fees, client.now_ms)
         self._reports.listener = self._heard
-        self._trades = TradeReader(self._queries, self._identities, self._live, self._reports)
-        look = OrderLook(self._queries, self._identities, self._live, self._trades, self._reports)
-        self._lookups = LookUps(self._queries, look, self._reports, self._identities.client_id, self._spawn)
+        trades = TradeReader(self._queries, identities, self._live, self._reports)
         terms = Terms(lambda symbol, leverage: self._sender.leverage_seen(symbol, leverage))
-        self._events = UserEvents(self._identities, self._reports, self._trades, terms, self.reconcile, self._spawn)
-        self._stream = UserStream(
-            self._queries, client.transport.connect, self._events.take, self._stream_changed, jitter
-        )
-        self._events.key_expired = lambda: self._stream.replace("its listen key has expired")
+        ties = Ties(identities, self._live, self._reports, trades, terms, self.reconcile, self._spawn)
+        self._lookups = LookUps(self._queries, self._product.look(ties), self._reports, self._spawn)
+        self._events = self._product.events(ties)
+        self._stream = UserStream(self._product.channel, client.now_ms, self._events.take, self._stream_changed, jitter)
+        self._events.stream_over = self._stream.replace
         self._reconciler = Reconciler(
             self._queries,
-            self._identities,
+            identities,
             self._live,
             self._reports,
-            self._trades,
+            trades,
             self._lookups,
             self._events,
             self._known.get,
             self._price,
             symbols,
         )
-        self._sender = Sender(client, book, self._known, self._say, self)
-        self._instruments = PaperInstruments(Product.UM)
+        self._sender = Sender(client, book, self._known, self._say, self, self._product.forms)
+        self._instruments = PaperInstruments(client.product)
         self._tasks: set[asyncio.Task[None]] = set()
         self._demanded = asyncio.Event()
         self._up = asyncio.Event()
         self._blind: dict[str, str] = {}
         """Why the account cannot be seen at once, by what is missing."""
         self._is_open = False
-        self._pace = _Pace()
+        self._pace = _Pace(self._queries.budget)
         self._noticed = ""
         """The last refusal of a query that was reported."""
 
@@ -149,12 +153,9 @@ class BinanceVenue:
 
     async def cancel_foreign(self, order: OrderSeen, now: int) -> None:
         """Ask for the cancellation of an order that is not of this book; the next AccountSeen shows whether it went."""
-        if order.type in CONDITIONAL:
-            path, params = "/fapi/v1/algoOrder", {"algoId": order.venue_order_id}
-        else:
-            path, params = "/fapi/v1/order", {"symbol": order.symbol, "orderId": order.venue_order_id}
+        request = self._product.cancel_foreign(order)
         try:
-            await self._client.call("DELETE", path, params, weight=1, reduces=True)
+            await self._client.call(request.method, request.path, request.params, weight=request.weight, reduces=True)
         except CallFailed as error:
             self._reports.incident(f"order {order.venue_order_id} of {order.symbol} was not cancelled: {error}")
         self.reconcile("an order of somebody else was cancelled")
@@ -171,8 +172,7 @@ class BinanceVenue:
         """
         await self._stop()
         try:
-            rows = await check_account(self._queries, self._client.mode, self._symbols, self._reports.incident)
-            self._reconciler.terms.take(rows)
+            self._reconciler.terms.take(await self._product.check(self._reports.incident))
             now = self._client.now_ms()
             self._reconciler.begin(now if since is None else since - MARGIN_MS)
             self._spawn(self._always(self._client.keep_time))
@@ -251,7 +251,7 @@ class BinanceVenue:
                 continue
             read_at, failures = _loop_s(), 0
             cost = self._queries.spent - spent
-            wait = max(PERIOD_S, cost / WEIGHT_A_SECOND)
+            wait = max(PERIOD_S, cost / self._queries.budget.a_second)
             self._see(_REST)
             opened = self._stream.opened_at
             if not self._is_mute(before) and opened is not None and opened <= began:
@@ -326,7 +326,7 @@ class BinanceVenue:
         """Return the last price (quote) of a symbol, or None if it cannot be had now; the request is not signed."""
         try:
             async with asyncio.timeout(self._client.transport.timeout_s):
-                answer = await self._client.transport.get("/fapi/v1/ticker/price", {"symbol": symbol})
+                answer = await self._client.transport.get(self._product.price_path, {"symbol": symbol})
             return msgspec.json.decode(answer.body, type=_Price, strict=False).price
         except (MarketUnreachable, TimeoutError, msgspec.MsgspecError):
             return None

@@ -259,6 +259,10 @@ class SpotAccount:
         self.log.add(payloads.execution(order, "NEW", at))
         self._trade(order, at)
 
+    def fill_as_maker(self, order: SpotOrder, quantity: Decimal, at: int) -> None:
+        """Let an order in the order book fill in part, as when another account takes from it."""
+        self._fill(order, quantity, order.price, at, maker=True)
+
     # What the owner does in the exchange's app
 
     def owner_order(self, symbol: str, side: str, quantity: Decimal, price: Decimal | None, at: int) -> bool:

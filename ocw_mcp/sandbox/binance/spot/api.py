@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.time import DAY
 from ocw_mcp.sandbox.binance.account.events import Event
 from ocw_mcp.sandbox.binance.account.keys import Permission
 from ocw_mcp.sandbox.binance.account.orders import client_id, needed, side_of
@@ -135,7 +136,7 @@ class SpotApi(SignedApi):
 
     def _all_orders(self, parameters: Parameters, now: int) -> Payload:
         symbol, first = parameters.symbol(), parameters.number("orderId")
-        start, end = parameters.times()
+        start, end = _day(parameters)
         limit = parameters.limit(500, 1000)
         known = self._seen("/api/v3/allOrders", self.account.orders.values(), now)
         found = [
@@ -149,7 +150,7 @@ class SpotApi(SignedApi):
 
     def _trades(self, parameters: Parameters, now: int) -> Payload:
         symbol, order, first = parameters.symbol(), parameters.number("orderId"), parameters.number("fromId")
-        start, end = parameters.times()
+        start, end = _day(parameters)
         limit = parameters.limit(500, 1000)
         found = [
             each
@@ -259,6 +260,14 @@ class SpotApi(SignedApi):
             for each in orders
             if each.symbol == symbol and (each.id == number if number is not None else each.client_id == name)
         ]
+
+
+def _day(parameters: Parameters) -> tuple[int | None, int | None]:
+    """Return the times of a request (ms). Raises ApiError if there is more than a day between them."""
+    start, end = parameters.times()
+    if start is not None and end is not None and end - start > DAY:
+        raise ApiError(-1127, "More than 24 hours between startTime and endTime.")
+    return start, end
 
 
 def _latest(orders: list[SpotOrder]) -> SpotOrder | None:

@@ -112,7 +112,8 @@ def test_other_client_ids_name_no_order(text: str) -> None:
 def test_trade_of_an_order_of_the_book_is_a_fill() -> None:
     trade = traded(order(**TRADE, m=True))
     assert trade is not None
-    assert trade_report(OURS, trade, FeeValues()) == Filled(REF, "9", D("0.01"), D("80000.1"), D("0.4"), 5_000, True)
+    fill = Filled(REF, "9", D("0.01"), D("80000.1"), D("0.4"), 5_000, True)
+    assert trade_report(OURS, trade, FeeValues()) == fill
 
 
 def test_state_of_an_order_alone_is_no_fill() -> None:
@@ -254,12 +255,12 @@ def row_of(**changes: Any) -> dict[str, Any]:
 
 def test_binding_of_a_triggered_order_outlives_its_own_client_id() -> None:
     known = Identities("abc234")
-    assert known.add(1, "web_1").ref is None
-    assert known.bind(1, REF)
-    assert not known.bind(1, REF)
-    assert known.add(1, "web_1").ref == REF
-    assert known.add(2, "ocw-abc234-3-e-0").ref == REF
-    assert known.get(3) is None
+    assert known.add("BTCUSDT", 1, "web_1").ref is None
+    assert known.bind("BTCUSDT", 1, REF)
+    assert not known.bind("BTCUSDT", 1, REF)
+    assert known.add("BTCUSDT", 1, "web_1").ref == REF
+    assert known.add("BTCUSDT", 2, "ocw-abc234-3-e-0").ref == REF
+    assert known.get("BTCUSDT", 3) is None
 
 
 @pytest.mark.parametrize(

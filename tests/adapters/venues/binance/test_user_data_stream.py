@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ocw_mcp.adapters.venues.binance.errors import Refused
+from ocw_mcp.adapters.venues.binance.listen_key import ListenKeyChannel
 from ocw_mcp.adapters.venues.binance.queries import Queries
 from ocw_mcp.adapters.venues.binance.user_stream import UserStream
 from ocw_mcp.domain.orders import AccountSeen, OutsideFill, VenueNotice, VenueNoticeKind
@@ -123,9 +124,8 @@ def after(hours: float, *, lost: bool = False) -> tuple[Quiet, list[bool]]:
 
     async def main() -> Quiet:
         quiet = Quiet(lost=lost)
-        stream = UserStream(
-            Queries(quiet), quiet.connect, lambda said: None, lambda up, why: changes.append(up), lambda: 0.5
-        )
+        channel = ListenKeyChannel(Queries(quiet), quiet.connect)
+        stream = UserStream(channel, quiet.now_ms, lambda said: None, lambda up, why: changes.append(up), lambda: 0.5)
         task = asyncio.ensure_future(stream.run())
         await asyncio.wait({task}, timeout=hours * 3_600)
         assert len(quiet.open) == 1
