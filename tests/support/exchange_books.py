@@ -81,7 +81,7 @@ def paper_venue(site: Site) -> RecordedPaper:
 
 
 def binance_venue(site: Site) -> BinanceVenue:
-    """Return the Binance venue on futures, on the account of the exchange."""
+    """Return the Binance venue on the account of the exchange."""
     key = made_key("1")
     credentials = Credentials(key.key, key.secret)
     client = SignedClient(site.transport, credentials, Mode.DEMO, site.product, loopback="127.0.0.1:1")
@@ -150,8 +150,12 @@ class Plan(NamedTuple):
 
 NOTICE_MS = 35 * SECOND
 """The time in which a book learns of a change of its account: it reads the account every 30 s."""
+COMMIT_MS = 10 * SECOND
+"""How often a run commits what it has not sent. What a killed process has not committed is missing in its journal."""
 AGAIN_MS = 10 * SECOND
 """The longest pause between two attempts at an exit beyond the deadline."""
+UNKNOWN_SPOT_MS = 180 * SECOND
+"""The time after which an exit of unknown outcome is settled. On spot, a second one could sell too much before."""
 UNREACHABLE = ("ban", "limit", "error", "refuse")
 """The kinds of faults during which the exchange answers no request of the account."""
 
@@ -162,6 +166,8 @@ class Outcome:
     def __init__(self, plan: Plan, record: VenueRecord, exchange: FaultyExchange) -> None:
         self.plan, self.record, self.exchange = plan, record, exchange
         self.down: list[Span] = []
+        self.unsaved: list[Span] = []
+        """The times before each death in which nothing was committed."""
         self.kills = 0
         self.journal: list[tuple[int, events.JournalEvent]] = []
         self.run: Run
@@ -191,7 +197,7 @@ class Outcome:
         """Return the counts by which one sees that something happened."""
         until, journal = self.ended_at, self.journal
         naked = [each.lasted for each in naked_spans(self.record, until, self.away)]
-        apart = [each.lasted for each in divergences(self.record, journal, until, self.away)]
+        apart = [each.lasted for each in divergences(self.record, journal, until, self.away + self.unsaved)]
         return {
             "orders": len(self.record.arrivals),
             "fills": len(self.record.trades),
@@ -213,12 +219,16 @@ class Outcome:
         """Return what the oracles found, one sentence each."""
         limits = Limits(self.plan.policy.exposure.max_gross, self.plan.policy.position.max_share)
         until, record, journal, away = self.ended_at, self.record, self.journal, self.away
+        spot = self.plan.market.product is Product.SPOT
+        unknown = UNKNOWN_SPOT_MS if spot else self.plan.policy.stop.deadline_s * SECOND
         return [
             *one_order_per_leg(record, journal, BOOK),
-            *converged(record, journal, converges_ms, until, away),
-            *protected(record, journal, until, notice_ms=notice_ms, again_ms=AGAIN_MS, away=away),
+            *converged(record, journal, converges_ms, until, away + self.unsaved),
+            *protected(
+                record, journal, until, notice_ms=notice_ms, again_ms=AGAIN_MS, unknown_ms=unknown, away=away
+            ),
             *within_budget(record, journal, BOOK, limits),
-            *same_books(record, journal, BEGIN, until - 60 * SECOND),
+            *same_books(record, journal, BEGIN, until - 60 * SECOND, named=not spot),
         ]
 
 
@@ -232,7 +242,7 @@ def run_book(plan: Plan, opens: Opens | None = None) -> Outcome:
 def _seldom_polls() -> Iterator[None]:
     """Let what a run does every so often in real time happen as seldom as in a run at speed 60."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime_run, "SHOW_EVERY_MS", MINUTE)
+        patch.setattr(runtime_run, "SHOW_EVERY_MS", COMMIT_MS)
         patch.setattr(runtime_run, "POLL_EVERY_MS", MINUTE)
         patch.setattr(pacing, "POLL_MS", 2 * SECOND)
         yield
@@ -260,6 +270,7 @@ async def _run(plan: Plan, opens: Opens) -> Outcome:
         assert kill is not None
         outcome.kills += 1
         died = start + round(loop.time() * SECOND)
+        outcome.unsaved.append((process.mortal.committed_ms, died))
         await asyncio.sleep(kill.down_s)  # noqa: TID251 - virtual time
         outcome.down.append((died, start + round(loop.time() * SECOND)))
     store = opens()
@@ -296,11 +307,11 @@ class _Process:
         clock.follow(feed.exchange_ms)
         ending = EndingFeed(feed, outcome.ended_at, self.transport.exchange_ms)
         venue = plan.make_venue(Site(signed, exchange, plan.market.product, BOOK, outcome.record))
-        mortal = Dying(store, self.death, self._saved)
+        self.mortal = Dying(store, self.death, self._saved, self.transport.exchange_ms)
         self.run = outcome.run = Run(
             ending,
             plan.decider(),
-            store=mortal,  # type: ignore[arg-type]
+            store=self.mortal,  # type: ignore[arg-type]
             policy=plan.policy,
             clock=clock,
             venue=venue,

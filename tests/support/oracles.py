@@ -137,18 +137,19 @@ def protected(
     *,
     notice_ms: int,
     again_ms: int,
+    unknown_ms: int,
     away: Sequence[Span] = (),
 ) -> list[str]:
     """A position is under a live stop, or the journal has a deadline for it, after which an exit is under way.
 
-    The book has `notice_ms` to learn of it. Beyond the deadline there is an exit whose outcome is awaited, or the last
-    one failed, or became unknown, less than `again_ms` ago.
+    The book has `notice_ms` to learn of it. Beyond the deadline the answer to an exit is awaited, or an exit of unknown
+    outcome is looked up, for at most `unknown_ms`, or the last one failed less than `again_ms` ago.
     """
     warned = defaultdict[str, list[Span]](list)
     for at, event in journal:
         if isinstance(event, events.PositionUnprotected):
             warned[event.symbol].append((at, event.deadline))
-    exits = _exits_awaited(journal, until)
+    exits = _exits_awaited(journal, until, unknown_ms)
     problems = []
     for symbol, since, ended, lasted in naked_spans(record, until, away):
         if lasted <= notice_ms:
@@ -166,26 +167,33 @@ def protected(
     return problems
 
 
-def _exits_awaited(journal: Journal, until: int) -> dict[str, list[Span]]:
-    """Return by symbol the times in which the outcome of an exit was awaited: from its intent to its first answer."""
-    sent, left = dict[OrderRef, tuple[str, int]](), dict[OrderRef, Decimal]()
+def _exits_awaited(journal: Journal, until: int, unknown_ms: int) -> dict[str, list[Span]]:
+    """Return by symbol the times from the intent of an exit to its end, at most `unknown_ms` after it became unknown."""
     found = defaultdict[str, list[Span]](list)
+    sent, unknown, left = dict[OrderRef, tuple[str, int]](), dict[OrderRef, int](), dict[OrderRef, Decimal]()
+
+    def ends(ref: OrderRef, at: int) -> None:
+        symbol, since = sent.pop(ref)
+        found[symbol].append((since, min(at, unknown.get(ref, at) + unknown_ms)))
+
     for at, event in journal:
         match event:
             case events.OrderIntended() if event.ref.leg is Purpose.EXIT:
                 sent[event.ref], left[event.ref] = (event.intent.symbol, at), event.intent.quantity
-            case events.OrderFilled() if event.ref in left:
+            case events.OrderUnknown() if event.ref in sent:
+                unknown[event.ref] = at
+            case events.OrderAccepted() if event.ref in sent:
+                unknown.pop(event.ref, None)
+            case events.OrderFilled() if event.ref in sent:
                 left[event.ref] -= event.quantity
-                if left[event.ref] <= ZERO and event.ref in sent:
-                    symbol, since = sent.pop(event.ref)
-                    found[symbol].append((since, at))
-            case events.OrderRejected() | events.OrderCanceled() | events.OrderUnknown() if event.ref in sent:
-                symbol, since = sent.pop(event.ref)
-                found[symbol].append((since, at))
+                if left[event.ref] <= ZERO:
+                    ends(event.ref, at)
+            case events.OrderRejected() | events.OrderCanceled() if event.ref in sent:
+                ends(event.ref, at)
             case _:
                 pass
-    for symbol, since in sent.values():
-        found[symbol].append((since, until))
+    for ref in list(sent):
+        ends(ref, until)
     return found
 
 
@@ -250,10 +258,13 @@ def within_budget(record: VenueRecord, journal: Journal, book: str, limits: Limi
     return problems
 
 
-def same_books(record: VenueRecord, journal: Journal, since: int = 0, until: int | None = None) -> list[str]:
+def same_books(
+    record: VenueRecord, journal: Journal, since: int = 0, until: int | None = None, *, named: bool = True
+) -> list[str]:
     """Every trade and change of the balance at the venue is in the journal once, and nothing else is.
 
-    What happened before `since` was before the book, and what happened after `until` may not have reached it.
+    What happened before `since` was before the book, and what happened after `until` may not have reached it. `named`
+    is false if the venue gives transfers no id: then their amounts are compared.
     """
     theirs: list[tuple[int, object]] = [(each.at, each.trade_id) for each in record.trades]
     ours, begun = list[object](), False
@@ -262,7 +273,7 @@ def same_books(record: VenueRecord, journal: Journal, since: int = 0, until: int
             # What a liquidation costs is booked like a payment of the position.
             theirs.append((change.at, ("funding", change.symbol, change.amount)))
         elif change.kind == "TRANSFER":
-            theirs.append((change.at, ("transfer", change.transaction, change.amount)))
+            theirs.append((change.at, ("transfer", *([change.transaction] if named else []), change.amount)))
     for _, event in journal:
         match event:
             case events.OrderFilled() | events.OutsideFilled():
@@ -273,7 +284,7 @@ def same_books(record: VenueRecord, journal: Journal, since: int = 0, until: int
                 # The balance with which the book begins.
                 begun = True
             case events.TransferBooked():
-                ours.append(("transfer", event.transfer_id, event.amount))
+                ours.append(("transfer", *([event.transfer_id] if named else []), event.amount))
             case _:
                 pass
     known = Counter(row for at, row in theirs if since <= at)

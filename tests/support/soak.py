@@ -2,7 +2,7 @@
 
 SEED chooses the market, the decisions, the faults and the kills; without it a seed is drawn and printed. DAYS is the
 number of simulated days (7), and KILLS the number of kills (500 in seven days). VENUE is `exchange`, where the book
-trades futures on the account of the sandbox exchange, or `paper`.
+trades futures on the account of the sandbox exchange, `spot`, the same on spot, or `paper`.
 """
 
 import os
@@ -25,21 +25,26 @@ from tests.support.soak_faults import soak_faults, soak_market
 DAYS: Final = 7
 KILLS: Final = 500
 """The kills in seven days."""
-VENUES: Final[dict[str, MakeVenue]] = {"exchange": binance_venue, "paper": paper_venue}
+VENUES: Final[dict[str, tuple[MakeVenue, Product]]] = {
+    "exchange": (binance_venue, Product.UM),
+    "spot": (binance_venue, Product.SPOT),
+    "paper": (paper_venue, Product.UM),
+}
 POLICY: Final = policies(gate={"close_wakes": ["5m"], "cooldown_s": 0})
 
 
 def soak(seed: int, days: float, kills: int, directory: Path, venue: str = "exchange") -> Outcome:
     """Run a book for some simulated days, with its journal in a directory."""
     minutes = round(days * DAY / MINUTE)
-    market = soak_market(seed, Product.UM, minutes + 2)
+    make_venue, product = VENUES[venue]
+    market = soak_market(seed, product, minutes + 2)
     plan = Plan(
         market,
         minutes,
         lambda: Trader(seed),
-        faults=soak_faults(seed, Product.UM, minutes),
+        faults=soak_faults(seed, product, minutes),
         kills=random_kills(seed, kills, minutes),
-        make_venue=VENUES[venue],
+        make_venue=make_venue,
         in_process=venue == "paper",
         policy=POLICY,
         # After a fill of an order that had been rejected, a book only reduces until a person resumes it.
@@ -57,7 +62,7 @@ def main(environment: Mapping[str, str]) -> int:
     kills = int(environment.get("KILLS") or round(KILLS * days / DAYS))
     venue = environment.get("VENUE") or "exchange"
     what = f"seed {seed}, {days:g} simulated days, {kills} kills, {venue}"
-    print(f"{what}; repeat it with: make soak SEED={seed} DAYS={days:g} VENUE={venue}")
+    print(f"{what}; repeat it with: make soak SEED={seed} DAYS={days:g} KILLS={kills} VENUE={venue}", flush=True)
     began = time.perf_counter()  # noqa: TID251 - the speed of this machine
     with tempfile.TemporaryDirectory() as directory:
         outcome = soak(seed, days, kills, Path(directory) / "book", venue)

@@ -142,7 +142,20 @@ class ExchangeRecord(VenueRecord):
         if isinstance(account, FuturesApi):
             self._follow(account.account.state.log, partial(self._read_futures, account.account.state))
         else:
+            self._note_transfers(account.account)
             self._follow(account.account.log, partial(self._read_spot, account.account))
+
+    def _note_transfers(self, account: SpotAccount) -> None:
+        """Note each transfer of USDT, which the exchange gives no id."""
+        transfer = account.transfer
+
+        def noted(change: Decimal, at: int, asset: str = "USDT") -> bool:
+            done = transfer(change, at, asset)
+            if done and asset == "USDT":
+                self.changes.append(Change("TRANSFER", "", "", change, at))
+            return done
+
+        account.transfer = noted  # type: ignore[method-assign]
 
     def _follow(self, log: EventLog, read: Callable[[int], None]) -> None:
         add = log.add
