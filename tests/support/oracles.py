@@ -168,13 +168,13 @@ def protected(
 
 
 def _exits_awaited(journal: Journal, until: int, unknown_ms: int) -> dict[str, list[Span]]:
-    """Return by symbol the times from the intent of an exit to its end, at most `unknown_ms` after it became unknown."""
+    """Return by symbol the times from the intent of an exit to its end, at most `unknown_ms` of them unknown."""
     found = defaultdict[str, list[Span]](list)
     sent, unknown, left = dict[OrderRef, tuple[str, int]](), dict[OrderRef, int](), dict[OrderRef, Decimal]()
 
     def ends(ref: OrderRef, at: int) -> None:
         symbol, since = sent.pop(ref)
-        found[symbol].append((since, min(at, unknown.get(ref, at) + unknown_ms)))
+        found[symbol].append((since, min(at, unknown.pop(ref, at) + unknown_ms)))
 
     for at, event in journal:
         match event:
@@ -182,6 +182,9 @@ def _exits_awaited(journal: Journal, until: int, unknown_ms: int) -> dict[str, l
                 sent[event.ref], left[event.ref] = (event.intent.symbol, at), event.intent.quantity
             case events.OrderUnknown() if event.ref in sent:
                 unknown[event.ref] = at
+            case events.RunResumed():
+                # The look-ups begin again.
+                unknown = dict.fromkeys(unknown, at)
             case events.OrderAccepted() if event.ref in sent:
                 unknown.pop(event.ref, None)
             case events.OrderFilled() if event.ref in sent:
@@ -216,11 +219,15 @@ class Limits(NamedTuple):
 
 
 def within_budget(record: VenueRecord, journal: Journal, book: str, limits: Limits) -> list[str]:
-    """When an entry of the book reaches the venue, all that is open fits the limits, unknown outcomes included."""
+    """When an entry of the book reaches the venue, all that is open fits the limits, unknown outcomes included.
+
+    An entry that arrives after it was proved absent is booked and protected, but its budget was free by then.
+    """
     problems, steps = list[str](), [(at, 0, event) for at, event in journal]
     intents = {each.ref: each.intent for _, each in journal if isinstance(each, events.OrderIntended)}
     arrived = {each.client_id for each in record.arrivals}
     unknown: dict[OrderRef, Decimal] = {}
+    absent: set[OrderRef] = set()
     rows: list[tuple[int, int, object]] = [*steps, *((each.at, 1, each) for each in record.arrivals)]
     prices: dict[str, Decimal] = {}
     for trade in record.trades:
@@ -235,13 +242,14 @@ def within_budget(record: VenueRecord, journal: Journal, book: str, limits: Limi
                         unknown[row.ref] = intent.quantity * (price or ZERO)
                 case events.OrderRejected() | events.OrderCanceled():
                     unknown.pop(row.ref, None)
+                    absent.add(row.ref)
                 case _:
                     pass
             continue
         arrival = row
         assert isinstance(arrival, Arrival)
         ref = ref_of(arrival.client_id, book)
-        if ref is None or arrival.reduces:
+        if ref is None or arrival.reduces or ref in absent:
             continue
         waiting = sum((value for other, value in unknown.items() if other != ref), ZERO)
         room = 1 + limits.tolerance
