@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import pytest
 
-BINANCE = "the Binance venue"
 LOOPBACK = "the loopback exchange"
 MCP = "the MCP server"
 DASHBOARD = "the dashboard"
@@ -35,16 +34,16 @@ REQUIREMENTS: dict[str, Requirement] = {
     "E08": Requirement("A venue that knows the client id of a resend already has the order."),
     "E09": Requirement("A blind resend after a fill doubles the position, and the oracle notices."),
     # Partial and late
-    "P01": Requirement("The stop of an entry cancelled half way covers exactly what was filled.", BINANCE),
-    "P02": Requirement("A fill that arrives after the cancellation still counts.", BINANCE),
+    "P01": Requirement("The stop of an entry cancelled half way covers exactly what was filled."),
+    "P02": Requirement("A fill that arrives after the cancellation still counts."),
     "P04": Requirement("Fills told twice, out of order or not at all end in the right position."),
     # Stops
     "S01": Requirement("A position whose stop would trigger at once is closed before its deadline."),
     "S02": Requirement("A stop whose answer was lost is looked up, and no second one is placed."),
     "S03": Requirement("A stop that someone else cancelled is put back."),
-    "S04": Requirement("A stop that fills in parts closes the position once.", BINANCE),
-    "S06": Requirement("At the venue's limit of stops, the position counts as unprotected.", LOOPBACK),
-    "S07": Requirement("A trailing move that fails half way leaves the position under a stop or closed.", BINANCE),
+    "S04": Requirement("A stop that fills in parts closes the position once."),
+    "S06": Requirement("At the venue's limit of stops, the position counts as unprotected."),
+    "S07": Requirement("A trailing move that fails half way leaves the position under a stop or closed."),
     # Halt and flatten
     "K01": Requirement("Flatten ends without position or order, and the stop goes last."),
     "K02": Requirement("While the venue is unreachable, flatten leaves the stop in place."),
@@ -52,7 +51,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     "K05": Requirement("No way an agent can find weakens a stop."),
     # Outside events
     "X01": Requirement("A position that its owner closed elsewhere is closed here, too."),
-    "X02": Requirement("A liquidation is booked and explained.", BINANCE),
+    "X02": Requirement("A liquidation is booked and explained."),
     "X04": Requirement("A foreign order on one of our symbols is seen and not touched."),
     "X05": Requirement("Funding is booked at whichever interval the symbol has."),
     "X06": Requirement("Margin that is moved away lowers what may be risked."),
@@ -80,7 +79,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     "M02": Requirement("An account in multi-asset mode refuses to start."),
     "M03": Requirement("A play-money key on the live host refuses to start."),
     "M04": Requirement("Paper mode signs nothing."),
-    "M05": Requirement("An account that may only reduce puts the desk into REDUCING.", BINANCE),
+    "M05": Requirement("An account that may only reduce puts the desk into REDUCING."),
     # Agent
     "A01": Requirement("An answer that is late, malformed or out of bounds is refused, and the rules act."),
     "A02": Requirement("Orders hidden in news, labels or notes change nothing."),

@@ -166,7 +166,7 @@ class Account:
 
     def book_outside_fill(self, fill: OutsideFill, now: int) -> Booked | None:
         """Book a trade that no order of this engine made; return None if the trade was booked before."""
-        if not self._first_time(f"fill {fill.symbol} {fill.fill_id}"):
+        if not self.first_fill(fill.symbol, fill.fill_id):
             return None
         self.version += 1
         booked = self.ledger.book(fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, now, **charged_of(fill))
@@ -230,6 +230,22 @@ class Account:
         self.day.open(self.day.today.day, equity)
         self.drawdown = Drawdown(self._policies.drawdown, equity)
         self._calm = None
+
+    def first_fill(self, symbol: str, fill_id: str) -> bool:
+        """Note that a trade is booked. Return False if it was: an exchange numbers the trades of each symbol."""
+        return self._first_time(f"fill {symbol} {fill_id}")
+
+    def booked_before(self, symbol: str, fill: Filled) -> bool:
+        """Return whether a trade of an order was booked before, as one of others; report that. Else note the trade.
+
+        The adapter may take an order for one of others until the exchange shows more of it.
+        """
+        if not self._on_exchange or self.first_fill(symbol, fill.fill_id):
+            return False
+        self.version += 1
+        text = f"trade {fill.fill_id} of {symbol} was booked as one of others, but is of order {fill.ref}"
+        self._effects.record(events.Incident(text))
+        return True
 
     def _first_time(self, name: str) -> bool:
         if name in self.reported:

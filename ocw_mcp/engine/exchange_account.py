@@ -13,6 +13,8 @@ class ExchangeAccount(msgspec.Struct):
 
     found: bool = False
     """Whether the account was taken over, at its first report."""
+    found_at: int = -1
+    """The exchange's time (ms) of that report: it contains whatever happened until then."""
     read: bool = False
     """Whether the account was compared with the books since the exchange was connected, or its view was degraded; true
     on paper, which has no account outside of the books."""
@@ -27,6 +29,10 @@ class ExchangeAccount(msgspec.Struct):
     """By symbol, the quantity (base asset) by which the exchange's position differs from the books."""
     quote_difference: Decimal = ZERO
     """The amount (quote) by which the exchange's balance differs from the books."""
+    quote_differs_since: int = -1
+    """The exchange's time (ms) of the first report with that difference."""
+    corrected: bool = False
+    """Whether a position was corrected, at a price that is a guess, since the balance agreed last."""
     missing: list[str] = []
     """The live orders that the last report did not show."""
     unsettled: list[str] = []

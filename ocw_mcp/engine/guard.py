@@ -284,7 +284,8 @@ class Guard(StopOrders):
         assert stop is not None
         protection = self.protections.setdefault(symbol, Protection(stop, target))
         protection.tighten(stop, target, long=long)
-        protection.required = None
+        if protection.required is not None:
+            protection.required = (max if long else min)(protection.required, stop)
 
     def _keep_protection(self, symbol: str, now: int) -> Outcome:
         """Place a position's stop and target, unless the live ones already match. Return the stop's order."""
@@ -337,8 +338,10 @@ class Guard(StopOrders):
                         self._send_stop(symbol, now)
                     elif busy(report):
                         self._retry_later(symbol, now)
-                    elif not rejected_as(report, RejectReason.NO_POSITION):
-                        # Without a position at the venue, the account has to be compared first.
+                    elif rejected_as(report, RejectReason.NO_POSITION):
+                        # The venue does not show the position yet, or it has none: the next report of the account says.
+                        self._retry_later(symbol, now)
+                    else:
                         self._replace_lost_stop(symbol, now)
                 elif wide and busy(report):
                     self._retry_later(symbol, now)

@@ -42,6 +42,7 @@ from ocw_mcp.engine.account import Account, Opened, charged_of
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.exposure import NO_PRICE, SECOND_EXIT, Reductions, account_view, split
+from ocw_mcp.engine.order_names import Group, OrderNames
 from ocw_mcp.engine.price_board import PriceBoard
 
 CANCEL_ANSWER_MS = 10 * SECOND
@@ -52,13 +53,6 @@ CANCEL_PAUSE_MS = SECOND
 
 Outcome = OrderRef | Refusal
 """The order that was sent, or the reason why none was."""
-
-
-class Group(msgspec.Struct):
-    """The parts of the order names of one position: its number `n`, and the next revision number of each purpose."""
-
-    n: int
-    revisions: dict[Purpose, int] = {}
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -85,11 +79,11 @@ class OrderManager(Reductions):
         super().__init__(config, account, prices)
         self.effects = effects
         self.officer = RiskOfficer(config.policies, config.strict)
-        self._groups: dict[str, Group] = {}
+        self.names = OrderNames(self.orders)
 
     def submit(self, intent: OrderIntent, now: int, account: AccountView | None = None) -> Outcome:
         """Check an intent against every limit, and send it if it passes. `account` defaults to the present view."""
-        ref = self._new_ref(intent)
+        ref = self.names.next(intent)
         account = account or self.view(intent.symbol, now)
         if account is None:
             return self.refuse(intent, NO_PRICE)
@@ -108,8 +102,7 @@ class OrderManager(Reductions):
         self.orders.add(TrackedOrder(answer.order, intent, worst, cleared_equity=account.equity))
         self.account.version += 1
         if intent.purpose.reduces:
-            group = self._groups.setdefault(intent.symbol, Group(ref.n))
-            group.revisions[intent.purpose] = ref.revision + 1
+            self.names.use(intent.symbol, ref)
             if asked_for(intent):
                 self.account.activity.reduced(now)
         else:
@@ -179,11 +172,6 @@ class OrderManager(Reductions):
             tracked.cancel_requested = True
             self._request_cancel(tracked.ref, why, 1)
 
-    def of_position(self, tracked: TrackedOrder) -> bool:
-        """Return whether an order was placed for the present position of its symbol, and not for an earlier one."""
-        group = self._groups.get(tracked.order.symbol)
-        return group is not None and group.n == tracked.ref.n
-
     def on_silence(self, ref: OrderRef, times: int) -> None:
         """Repeat a cancel request that the venue has not answered, or that it refused while the order is not needed.
 
@@ -246,6 +234,8 @@ class OrderManager(Reductions):
         misfit = _misfit(known, report, long_over=long_over) if isinstance(report, Filled) else ""
         before = known.status
         tracked = self.orders.apply(report)
+        if tracked and isinstance(report, Filled) and self.account.booked_before(tracked.order.symbol, report):
+            return None
         if tracked is None:
             if not isinstance(report, Accepted | Triggered | Canceled | CancelRefused):
                 kind = type(report).__name__
@@ -314,12 +304,12 @@ class OrderManager(Reductions):
 
     def state(self) -> OrderManagerState:
         """Return the orders and their groups for a checkpoint."""
-        return OrderManagerState(self.orders.state(), self._groups)
+        return OrderManagerState(self.orders.state(), self.names.groups)
 
     def restore(self, state: OrderManagerState, /) -> None:
         """Restore a state that `state` returned."""
         self.orders.restore(state.orders)
-        self._groups = state.groups
+        self.names.groups = state.groups
 
     def _report_misfit(self, report: OrderReport, incident: str) -> None:
         """Record an incident for a venue report that fits no live order; if it is a fill, also take no new risk."""
@@ -327,13 +317,6 @@ class OrderManager(Reductions):
             self.lower(incident)
         else:
             self.effects.record(events.Incident(incident))
-
-    def _new_ref(self, intent: OrderIntent) -> OrderRef:
-        purpose = intent.purpose
-        if purpose is Purpose.ENTRY:
-            return OrderRef(self.orders.last_n + 1, purpose)
-        group = self._groups.get(intent.symbol) or Group(self.orders.last_n + 1)
-        return OrderRef(group.n, purpose, group.revisions.get(purpose, 0))
 
     def _unlock(self, order: Order) -> None:
         """Cancel the orders that lock the balance that `order` sells; if `order` fails, the guard places a new stop."""
@@ -365,7 +348,7 @@ class OrderManager(Reductions):
         """Book a position that is too small to sell as flat, and close its trade."""
         realised = booked.realised if booked else ZERO
         closed = self.account.ledger.sweep(symbol, self.account.ledger.marks[symbol])
-        self._groups.pop(symbol, None)
+        self.names.end(symbol)
         self.account.close_trade(closed, Side.SELL, now)
         return Booked(realised, ZERO, closed, opened=False)
 
@@ -378,16 +361,16 @@ class OrderManager(Reductions):
         self.effects.record(events.OrderFilled(**filled, realised=booked.realised, position=booked.position))
         if booked.closed is not None:
             self.account.close_trade(booked.closed, order.side, now)
-            self._groups.pop(symbol, None)
+            self.names.end(symbol)
             if (opener := self.account.opened.get(symbol)) is not None and opener.principal == principal:
                 del self.account.opened[symbol]
         if booked.opened:
-            self._groups.pop(symbol, None)
+            self.names.end(symbol)
             if tracked.purpose is Purpose.ENTRY:
                 self.account.opened[symbol] = Opened(principal, order.side)
                 if len(tracked.fill_ids) == 1:
                     # The first fill: no order of another position has this entry's number.
-                    self._groups[symbol] = Group(tracked.ref.n)
+                    self.names.begin(symbol, tracked.ref.n)
         return booked
 
 

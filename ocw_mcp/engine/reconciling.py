@@ -27,9 +27,12 @@ from ocw_mcp.domain.orders import (
 )
 from ocw_mcp.domain.steps import Cancel, CancelForeign
 from ocw_mcp.domain.symbols import assets_of
+from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.outside import OutsideTrades
 
+STANDS_MS: Final = 3 * MINUTE
+"""The time (ms) for which a difference of the balance must stand: its record may be shown later than the balance."""
 LEAST_AMOUNT: Final = Decimal("0.01")
 """The smallest difference of the balance (quote) that counts: the exchange rounds each amount to eight digits."""
 FOREIGN_REPORTED: Final = 20
@@ -62,6 +65,7 @@ class Reconciler:
         self._account.version += 1
         first = not exchange.found
         if first:
+            exchange.found_at = seen.at
             self._effects.record(AccountFound(seen.at, seen.balances, seen.positions, seen.orders))
         self._take_positions(positions, seen.at, now, first=first)
         self._take_orders(seen, now, first=first)
@@ -101,8 +105,10 @@ class Reconciler:
             seen = positions.get(symbol)
             by = self._difference(symbol, ZERO if seen is None else seen.quantity, now)
             if not by:
+                self._take_leverage(symbol, seen)
                 continue
-            if first or exchange.differences.get(symbol) == by or self._quiet(symbol, at):
+            newer = exchange.traded_at.get(symbol, -1) >= at
+            if (first and not newer) or exchange.differences.get(symbol) == by or self._quiet(symbol, at):
                 self._correct(symbol, ledger.quantity(symbol) + by, seen, at, now)
             else:
                 differences[symbol] = by
@@ -155,7 +161,7 @@ class Reconciler:
     def _correct(self, symbol: str, real: Decimal, seen: PositionSeen | None, at: int, now: int) -> None:
         """Book trades that make a position `real` (signed, base asset), at the exchange's price or the mark price."""
         ledger, quote = self._account.ledger, self._manager.prices.get(symbol, now)
-        held = ledger.quantity(symbol)
+        held, self._account.exchange.corrected = ledger.quantity(symbol), True
         if self._manager.spot and self._sells_nothing(symbol, real):
             real = ZERO
         mark = quote.price if quote is not None else ledger.marks[symbol]
@@ -169,8 +175,21 @@ class Reconciler:
         if real and abs(real) > abs(held):
             price = self._price_of_addition(symbol, real, opened, mark) if held else opened
         self._book(f"found-{at}-{symbol}", symbol, by, price, at, now)
-        position = ledger.positions.get(symbol)
-        if seen is not None and position is not None and not self._manager.spot:
+        if seen is not None:
+            self._set_leverage(symbol, seen)
+
+    def _take_leverage(self, symbol: str, seen: PositionSeen | None) -> None:
+        """Take the leverage of a position that a person has changed: an addition must not change it back."""
+        position = self._account.ledger.positions.get(symbol)
+        if seen is None or position is None or self._manager.spot or position.leverage == max(1, seen.leverage):
+            return
+        text = f"{symbol}: its position has leverage {seen.leverage}, the books had {position.leverage}"
+        self._effects.record(Incident(f"{text}; the exchange is right"))
+        self._set_leverage(symbol, seen)
+
+    def _set_leverage(self, symbol: str, seen: PositionSeen) -> None:
+        position = self._account.ledger.positions.get(symbol)
+        if position is not None and not self._manager.spot:
             position.leverage = max(1, seen.leverage)
             position.margin = seen.margin or round(abs(position.cost) / position.leverage, 12)
 
@@ -256,12 +275,16 @@ class Reconciler:
             # The report is older than the books, or a correction of a position will change the balance.
             return
         before, exchange.quote_difference = exchange.quote_difference, by if abs(by) >= LEAST_AMOUNT else ZERO
-        if before and exchange.quote_difference and abs(by - before) < LEAST_AMOUNT:
+        if not exchange.quote_difference:
+            exchange.corrected = False
+        elif not before or abs(by - before) >= LEAST_AMOUNT:
+            exchange.quote_differs_since = seen.at
+        elif exchange.corrected or seen.at - exchange.quote_differs_since >= STANDS_MS:
             kind = "a deposit or a gain" if by > 0 else "a withdrawal or a cost"
             text = f"the balance differs by {plain(round(by, 8))} from the reports: {kind} that was not reported"
             self._effects.record(Incident(f"{text}; it is booked as a transfer"))
             self._account.book_transfer(Transferred(f"found-{seen.at}", by, seen.at))
-            exchange.quote_difference = ZERO
+            exchange.quote_difference, exchange.corrected = ZERO, False
 
 
 def _under_way(tracked: TrackedOrder) -> bool:

@@ -99,7 +99,7 @@ class StopOrders:
         return [
             each
             for each in stops
-            if each.follows_position and not each.cancel_requested and self.manager.of_position(each)
+            if each.follows_position and not each.cancel_requested and self.manager.names.of_position(each)
         ]
 
     def _protected_by(self, stop: TrackedOrder, now: int) -> None:
@@ -177,7 +177,7 @@ class StopOrders:
         protection = self.protections.get(symbol)
         if protection is None or trigger is None or stop.cancel_requested:
             return False
-        if stop.follows_position and not self.manager.of_position(stop):
+        if stop.follows_position and not self.manager.names.of_position(stop):
             # It has to end with the earlier position for which it was placed.
             return False
         planned = protection.trigger if at is None else at

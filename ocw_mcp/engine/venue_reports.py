@@ -45,6 +45,9 @@ class VenueReports:
             self._manager.lower(f"the venue reported {why} ({type(report).__name__}); nothing of it was booked")
             return False
         match report:
+            case FundingPaid(at=at) | Transferred(at=at) | OutsideFill(at=at) if at <= self._account.exchange.found_at:
+                # The account with which the book began contains it; a restart soon after may report it.
+                return False
             case FundingPaid(at=at):
                 self._moved(at)
                 return self._account.book_funding(report)
@@ -115,6 +118,7 @@ class VenueReports:
         match notice.kind:
             case VenueNoticeKind.CONNECTING:
                 exchange.read = False
+                self._manager.names.skip()
             case VenueNoticeKind.DEGRADED:
                 if not exchange.degraded:
                     self._effects.record(Incident(f"the account cannot be seen at once: {detail}"))

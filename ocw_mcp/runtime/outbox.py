@@ -39,8 +39,12 @@ OLDEST_ENTRY_S: Final = 60.0
 """The time (s) after which an entry is not sent any more."""
 IN_ORDER_S: Final = 2.0
 """The longest time (s) for which a reduction waits for the answer to the one before it of the same symbol."""
-LONGEST_REQUEST_S: Final = 60.0
-"""The time (s) after which a request without an end counts as failed: the venue adapter has shorter timeouts."""
+LONGEST_ENTRY_S: Final = 60.0
+LONGEST_REQUEST_S: Final = 600.0
+"""The times (s) after which the request of an entry, or of a reduction or a cancel, counts as failed without an end.
+
+The venue adapter has shorter timeouts, but a reduction may wait there for the end of a ban, so that it is sent at once.
+"""
 
 
 class Priority(IntEnum):
@@ -258,7 +262,8 @@ class Outbox:
                     self._not_sent(request, f"it waited and would be refused now: {checked}")
                     return
                 cleared = checked
-            async with asyncio.timeout(LONGEST_REQUEST_S):
+            longest_s = LONGEST_ENTRY_S if request.priority is Priority.ENTRY else LONGEST_REQUEST_S
+            async with asyncio.timeout(longest_s):
                 if cleared is None:
                     await self._venue.cancel(request.ref, self._clock.now())
                 else:

@@ -268,6 +268,8 @@ def test_an_unexplained_difference_of_the_balance_is_booked_as_a_transfer() -> N
     read(wire, account)
     assert wire.engine.account.ledger.equity() == 10_000
     assert code(wire.enter()) is CODE.NOT_RECONCILED
+    read(wire, account, 2)
+    assert wire.engine.account.ledger.equity() == 10_000
     read(wire, account)
     assert wire.engine.account.ledger.equity() == 10_500
     assert wire.engine.account.day.loss(D(10_500)) == 0
@@ -281,9 +283,9 @@ def test_a_difference_of_the_balance_that_changes_is_not_booked_yet() -> None:
     wire, account = begun()
     for _ in range(3):
         account.quote += 100
-        read(wire, account)
+        read(wire, account, 2)
     assert wire.engine.account.ledger.equity() == 10_000
-    read(wire, account)
+    read(wire, account, 2)
     assert wire.engine.account.ledger.equity() == 10_300
 
 
@@ -367,7 +369,7 @@ def test_an_ignored_position_is_seen_and_takes_no_entries(product: Product) -> N
     assert summary(wire.engine)["exchange"]["not_in_the_books"] == {"BTCUSDT": "20"}
     assert len(incidents(wire)) == 1
     account.trade(D(-20), D(90))
-    read(wire, account, 2)
+    read(wire, account, 4)
     wire.tick({"BTCUSDT": 100.0})
     assert code(wire.enter(quantity="1")) is None
 

@@ -9,17 +9,23 @@ from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.errors import Unanswered
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.domain import events
-from ocw_mcp.domain.decision import Action
-from ocw_mcp.domain.orders import Filled, OrderRef, Purpose
+from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.orders import Filled, OrderRef, OutsideCause, Purpose, RejectReason
+from ocw_mcp.domain.state import TradingState
+from ocw_mcp.sandbox.binance.account import algos
 from ocw_mcp.sandbox.binance.account.api import FuturesApi
 from ocw_mcp.sandbox.binance.account.state import State
 from tests.support.deaths import Kill
-from tests.support.exchange_books import Outcome
+from tests.support.exchange_books import BOOK, Outcome
 from tests.support.exchange_stories import BTC, FIRST, play
-from tests.support.sandbox_books import BEGIN, fault
+from tests.support.sandbox_books import BEGIN, ByMinute, fault
 
 ENTERS = {2: (Action.BUY, 0.015)}
 ENTRY = OrderRef(1, Purpose.ENTRY)
+DIPS = FIRST, FIRST, FIRST, 89_900, 90_500
+"""The price comes to the limit of an entry for some seconds only, around the beginning of minute 4."""
+THIN = range(3, 8)
+"""The minutes in which a market is thin."""
 ORDERS, ALGOS = "/fapi/v1/order", "/fapi/v1/algoOrder"
 
 
@@ -42,6 +48,17 @@ def stops(outcome: Outcome) -> int:
 def lost(path: str, lasts: str = "8s", at_s: float = 118, **more: Any) -> Any:
     """Return a fault that leaves new orders of a path without an answer when the book enters."""
     return fault("order_drop", at_s, lasts=lasts, path=path, method="POST", **more)
+
+
+def lost_moves(method: str, **more: Any) -> Any:
+    """Return a fault of the requests with which the book moves its trailing stop in minute 4."""
+    return fault("order_error", 239.9, path=ALGOS, method=method, **more)
+
+
+def enters_at_a_limit(expires_s: int) -> ByMinute:
+    """Return a decider that buys at a limit in minute 2."""
+    leg = Leg(BTC, Action.BUY, size="0.1", stop="88650", limit="89950", limit_expires_s=expires_s)
+    return ByMinute({2: Decision((leg,))})
 
 
 def protected(outcome: Outcome) -> None:
@@ -95,6 +112,36 @@ def test_trade_events_that_are_lost_or_repeated_change_nothing(kind: str) -> Non
     assert len(outcome.record.trades) == 3
 
 
+@pytest.mark.requirement("P01")
+def test_stop_of_an_entry_cancelled_half_way_covers_what_filled() -> None:
+    outcome = play({}, DIPS, decider=lambda: enters_at_a_limit(150), thin=THIN)
+    protected(outcome)
+    (intended,) = (each for each in outcome.events(events.OrderIntended) if each.ref == ENTRY)
+    filled = sum(each.quantity for each in outcome.events(events.OrderFilled))
+    assert 0 < held(outcome) == filled < intended.intent.quantity
+    assert account(outcome).open == {}
+    assert [each.close_position for each in account(outcome).waiting.values()] == [True]
+
+
+@pytest.mark.requirement("P02")
+def test_fill_that_is_reported_after_the_cancellation_counts() -> None:
+    late = fault("delay", 235, lasts="5800ms", by="30s", stream="user@*")
+    outcome = play(
+        {},
+        DIPS,
+        decider=lambda: enters_at_a_limit(3_600),
+        thin=THIN,
+        faults=[late, fault("owner_cancel", 241, symbol=BTC)],
+    )
+    protected(outcome)
+    assert len(outcome.record.trades) == 3
+    assert outcome.exchange.plan.applied["delay"] > 0
+    cancelled, filled = seconds(outcome, events.OrderCanceled)[0], seconds(outcome, events.OrderFilled)[0]
+    assert (outcome.record.trades[-1].at - BEGIN) / 1_000 < 241 < cancelled < filled
+    # The stop that was accepted while the account was read is not taken for a lost one.
+    assert sum(each.reduces for each in outcome.record.arrivals) == 1
+
+
 @pytest.mark.requirement("S01")
 def test_position_whose_stop_would_trigger_at_once_is_closed() -> None:
     late = lost(ORDERS, executed=True, by="50s")
@@ -129,6 +176,53 @@ def test_stop_that_the_owner_cancelled_is_put_back_between_wakes() -> None:
     assert not any(200 < at < 210 for at in seconds(outcome, events.WakeRaised))
 
 
+@pytest.mark.requirement("S04")
+def test_stop_that_fills_in_parts_closes_the_position_once() -> None:
+    outcome = play(ENTERS, [FIRST, FIRST, FIRST, FIRST * 0.97], thin=THIN)
+    assert outcome.problems() == []
+    assert held(outcome) == stops(outcome) == 0
+    entry, *parts = outcome.record.trades
+    assert len(parts) > 1
+    assert {each.client_id for each in parts} == {f"ocw-{BOOK}-1-s-0"}
+    assert sum(each.quantity for each in parts) == entry.quantity
+    assert len(outcome.events(events.PositionClosed)) == 1
+
+
+@pytest.mark.requirement("S06")
+def test_position_at_the_limit_of_stops_is_unprotected_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(algos, "MOST_LIVE", 0)
+    outcome = play(ENTERS)
+    assert outcome.problems() == []
+    assert held(outcome) == stops(outcome) == 0
+    assert {each.reason for each in outcome.events(events.OrderRejected)} == {RejectReason.TOO_MANY_STOPS}
+    assert outcome.events(events.PositionProtected) == []
+    (unprotected,), (closed,) = seconds(outcome, events.PositionUnprotected), seconds(outcome, events.PositionClosed)
+    assert unprotected < closed < unprotected + outcome.plan.policy.stop.deadline_s + 1
+
+
+MOVES = {2: (Action.BUY, 0.04), 3: (Action.PROTECT, 0.03), 4: (Action.PROTECT, 0.02)}
+
+
+@pytest.mark.requirement("S07")
+def test_trailing_stop_that_cannot_be_placed_leaves_the_old_one() -> None:
+    outcome = play(MOVES, minutes=7, faults=[lost_moves("POST", answer="unavailable", lasts="20s")])
+    assert outcome.problems() == []
+    assert outcome.events(events.OrderRejected)
+    assert held(outcome) > 0
+    wide, tight = sorted(each.trigger for each in account(outcome).waiting.values())
+    assert (wide, tight) == (Decimal(86_400), Decimal(89_100))
+    assert not any(each.naked for each in outcome.record.standings[2:] if each.position)
+
+
+@pytest.mark.requirement("S07")
+def test_trailing_stop_whose_cancel_finds_no_order_is_not_kept() -> None:
+    outcome = play(MOVES, minutes=7, faults=[lost_moves("DELETE", answer="unknown", lasts="750ms", executed=True)])
+    assert outcome.problems() == []
+    assert held(outcome) > 0
+    assert sorted(each.trigger for each in account(outcome).waiting.values()) == [86_400, 89_100]
+    assert outcome.exchange.requests["/fapi/v1/algoOrder 400"] > 0
+
+
 @pytest.mark.requirement("R03")
 def test_position_query_that_fails_does_not_mean_flat() -> None:
     fails = fault("error", 150, lasts="150s", path="/fapi/v3/positionRisk", status=503, code=-1000, msg="Unknown error")
@@ -153,6 +247,23 @@ def test_position_that_the_owner_closed_is_closed_in_the_book() -> None:
     assert outcome.problems() == []
     assert held(outcome) == stops(outcome) == 0
     assert len(outcome.events(events.OutsideFilled)) == 1
+
+
+@pytest.mark.requirement("X02")
+def test_liquidation_is_booked_and_explained() -> None:
+    outage = fault("order_error", 195, lasts="150s", answer="unavailable")
+    outcome = play(
+        ENTERS,
+        [FIRST, FIRST, FIRST, FIRST, FIRST * 0.4],
+        minutes=7,
+        faults=[outage, fault("owner_cancel", 200, symbol=BTC)],
+    )
+    assert outcome.problems() == []
+    assert held(outcome) == stops(outcome) == 0
+    (liquidated,) = outcome.events(events.OutsideFilled)
+    assert (liquidated.cause, liquidated.position) == (OutsideCause.LIQUIDATION, 0)
+    assert any("liquidation" in each.text for each in outcome.events(events.Incident))
+    assert outcome.run.engine.account.trading_state is TradingState.HALTED
 
 
 @pytest.mark.requirement("X04")
@@ -189,6 +300,21 @@ def test_flatten_while_orders_are_unanswered_leaves_the_stop() -> None:
 @pytest.mark.requirement("K04")
 def test_halt_leaves_the_stop_and_the_position() -> None:
     protected(play(ENTERS, commands=[(200, "halt")]))
+
+
+@pytest.mark.requirement("M05")
+def test_account_that_may_only_reduce_puts_the_book_into_reducing() -> None:
+    script = ENTERS | {3: (Action.ADD, 0.015), 4: (Action.ADD, 0.015), 5: (Action.SELL, 0.015)}
+    only = fault("order_error", 178, lasts="8s", answer="reductions_only")
+    outcome = play(script, minutes=7, faults=[only])
+    assert outcome.problems() == []
+    (changed,) = outcome.events(events.StateChanged)
+    assert (changed.after, "-4400" in changed.why) == (TradingState.REDUCING, True)
+    (rejected,) = outcome.events(events.OrderRejected)
+    assert rejected.reason is RejectReason.ONLY_REDUCTIONS
+    # The second addition is not sent, and the exit is.
+    assert len(outcome.record.trades) == 2
+    assert held(outcome) == 0
 
 
 @pytest.mark.requirement("E05")

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from ocw_mcp.adapters.venues.binance.sender import LONGEST_WAIT_S
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.orders import (
     OrderRef,
@@ -230,6 +231,16 @@ def test_a_request_without_an_end_counts_as_unknown_after_a_minute() -> None:
 
     unknown, _ = at_a_desk(play).reports
     assert unknown == OutcomeUnknown(OrderRef(1, Purpose.ENTRY), "TimeoutError")
+
+
+def test_a_reduction_that_waits_for_the_end_of_a_ban_is_not_broken_off() -> None:
+    async def play(desk: Desk) -> None:
+        desk.venue.hanging["1-s-0"] = LONGEST_WAIT_S + 60
+        desk.stop(1)
+        await desk.rest(LONGEST_WAIT_S + 61)
+        assert not desk.outbox.busy
+
+    assert at_a_desk(play).reports == []
 
 
 def test_a_cancel_that_raises_is_an_incident_and_may_be_repeated() -> None:

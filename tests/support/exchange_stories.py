@@ -4,7 +4,7 @@ A story has prices, decisions, faults, actions of the account's owner, and kills
 time and asserts that no oracle has found anything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.protocols import Decider
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.sandbox.binance.fault_kinds import ANSWERS
@@ -180,15 +181,18 @@ def play(
     kills: Sequence[Kill] = (),
     commands: Sequence[tuple[float, str]] = (),
     begins_s: float = 30,
+    decider: Callable[[], Decider] | None = None,
+    thin: Collection[int] = (),
 ) -> Outcome:
     """Play a story that a test has written: by the minute, what the book decides at its beginning.
 
-    `commands` are verbs of an operator, each with its time in seconds since minute 0.
+    `commands` are verbs of an operator, each with its time in seconds since minute 0. `decider` decides in place of the
+    script. `thin` is that of `market_of`.
     """
     plan = Plan(
-        market_of({BTC: closes}, minutes=minutes + 2),
+        market_of({BTC: closes}, minutes=minutes + 2, thin=thin),
         minutes,
-        lambda: Says(script),
+        decider or (lambda: Says(script)),
         faults=faults,
         kills=kills,
         make_venue=binance_venue,

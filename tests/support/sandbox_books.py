@@ -1,7 +1,7 @@
 """Live books on the sandbox exchange in virtual time: the whole engine, the real feed and the exchange's faults."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from itertools import count
 from typing import Any, NamedTuple
@@ -32,13 +32,22 @@ from tests.support.stores import MemoryStore
 BEGIN = 1_767_225_600_000
 """The beginning of the market's story, 2026-01-01T00:00:00Z: minute 0. A book starts half a minute later."""
 HISTORY = DAY
+_THIN = 1 / 2_000
 EVERY_CLOSE = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 
 def market_of(
-    closes: Mapping[str, Sequence[float]], product: Product = Product.UM, minutes: int = 0, history: int = HISTORY
+    closes: Mapping[str, Sequence[float]],
+    product: Product = Product.UM,
+    minutes: int = 0,
+    history: int = HISTORY,
+    *,
+    thin: Collection[int] = (),
 ) -> SandboxMarket:
-    """Return a market of given closes, by symbol, from minute 0 on; before and after them, the price stands still."""
+    """Return a market of given closes, by symbol, from minute 0 on; before and after them, the price stands still.
+
+    In the minutes of `thin` there is hardly any volume and depth, so that an order fills in parts.
+    """
     candles = []
     for symbol, prices in closes.items():
         before = prices[0]
@@ -47,7 +56,9 @@ def market_of(
             high, low = max(before, close) * 1.0001, min(before, close) * 0.9999
             opened = BEGIN - history + number * MINUTE
             bar = (before, round(high, 1), round(low, 1), close)
-            candles.append(Candle(symbol, opened, MINUTE, *bar, 20.125 + number % 7, 9.25))
+            part = _THIN if number - history // MINUTE in thin else 1.0
+            volumes = (20.125 + number % 7) * part, 9.25 * part
+            candles.append(Candle(symbol, opened, MINUTE, *bar, *volumes))
             before = close
     return SandboxMarket(StoredFeed(candles, product=product), BEGIN - history)
 

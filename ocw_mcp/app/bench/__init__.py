@@ -14,6 +14,7 @@ FUNCTIONS: Final = {
     "gate": "steps:measure_gate",
     "policies": "steps:measure_policies",
     "journal": "steps:measure_journal",
+    "venue": "venue:measure",
     "snapshot": "snapshot:measure",
     "mcp": "mcp:measure",
     "answers": "answers:measure",

@@ -31,7 +31,7 @@ _SHARED: Final = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionT
 _PAGES: Final = Path("/proc/self/statm")
 
 
-class _VirtualClock(LiveClock):
+class VirtualClock(LiveClock):
     """The engine's clock on a loop in virtual time, which begins at 0 s."""
 
     def __init__(self, loop: VirtualTimeLoop, start: int) -> None:
@@ -68,12 +68,12 @@ def run_book_day(hours: int = 24, thin: int = 8, warmup_days: int = WARMUP_DAYS)
         # What waits for the next commit depends on the speed of the machine.
         book.run.shell.commit()
         own.append(size_of([feed, book.engine, book.venue, book.run]))
-        process.append(_process_bytes())
+        process.append(process_bytes())
 
     def consume(feed: RecordedFeed) -> None:
         nonlocal book, verdicts
         loop = VirtualTimeLoop()
-        clock = _VirtualClock(loop, START + BEGINS_LATE_MS)
+        clock = VirtualClock(loop, START + BEGINS_LATE_MS)
         with open_book(feed, load_policies(None), clock=clock) as (book, _):
             with asyncio.Runner(loop_factory=lambda: loop) as runner:
                 runner.run(book.run.run("bench"))
@@ -84,7 +84,8 @@ def run_book_day(hours: int = 24, thin: int = 8, warmup_days: int = WARMUP_DAYS)
     return BookDay(day, *verdicts, own, process)
 
 
-def _process_bytes() -> int:
+def process_bytes() -> int:
+    """Return the memory of this process; the largest so far where only that is known."""
     if _PAGES.exists():
         return int(_PAGES.read_text().split()[1]) * resource.getpagesize()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1_024)

@@ -10,14 +10,15 @@ from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.agent.decider import ClaudeDecider
 from ocw_mcp.app.compose import START_EQUITY, WiredRun, stamp
+from ocw_mcp.app.exchange_access import ExchangeAccess
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts
 from ocw_mcp.domain.market import Frame, MarketIdentity, Product
 from ocw_mcp.domain.policies import Policies
-from ocw_mcp.domain.protocols import Clock, Feed
+from ocw_mcp.domain.protocols import Clock, Decider, Feed
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.runtime.recorder import Listener
 
 BOOK = "bench0"
 SYMBOL = "BTCUSDT"
@@ -43,16 +44,29 @@ def open_book(
     market: Feed,
     policies: LoadedPolicies,
     agent: str = "rules",
-    make_decider: Callable[[Clock], ClaudeDecider] | None = None,
+    make_decider: Callable[[Clock], Decider] | None = None,
     clock: Clock | None = None,
+    access: ExchangeAccess | None = None,
+    listener: Listener | None = None,
 ) -> Iterator[tuple[WiredRun, Path]]:
     """Open a new book in a temporary directory; yield the run and the directory. The default clock is the fastest."""
     with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
         directory = Path(name)
-        with closing(SqliteStore.open(directory, stamp(market), book_id=BOOK, created_at=0)) as store:
+        with closing(SqliteStore.open(directory, stamp(market, access), book_id=BOOK, created_at=0)) as store:
             commands = CommandFiles(directory, lambda problem: None)
             prompts = load_prompts(None)
-            run = WiredRun(market, agent, policies, prompts, store, commands, clock=clock, make_decider=make_decider)
+            run = WiredRun(
+                market,
+                agent,
+                policies,
+                prompts,
+                store,
+                commands,
+                listener,
+                clock,
+                make_decider=make_decider,
+                access=access,
+            )
             yield run, directory
 
 

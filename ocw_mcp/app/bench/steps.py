@@ -114,7 +114,7 @@ def measure_gate() -> dict[str, Any]:
 
 def measure_policies() -> dict[str, Any]:
     """Return the median and fastest time (µs) to build the account view for an entry and check the entry."""
-    manager, now = _order_manager()
+    manager, now = order_manager()
     view = manager.view(SYMBOL, now)
     assert view is not None
     intent = msgspec.structs.replace(
@@ -142,7 +142,7 @@ def measure_policies() -> dict[str, Any]:
     }
 
 
-def _order_manager() -> tuple[OrderManager, int]:
+def order_manager() -> tuple[OrderManager, int]:
     """Return an order manager with every optional limit, after a few candles, and the time (ms) of the last one."""
     mandate = MandatePolicy(amount=Decimal(5_000), symbols=("*USDT",), expires=datetime(2100, 1, 1, tzinfo=UTC))
     approval = ApprovalPolicy(above_notional=Decimal(4_000), modes=(Mode.LIVE,), answer_s=900)
@@ -164,13 +164,18 @@ def _order_manager() -> tuple[OrderManager, int]:
 
 
 def measure_journal() -> dict[str, Any]:
+    """Return the result of `measure_commits` for many orders."""
+    return measure_commits(COMMITS)
+
+
+def measure_commits(count: int) -> dict[str, Any]:
     """Return the milliseconds from recording an order intent to the end of its commit, as in a run.
 
     Every order waits for this commit before it is sent. The reference is the insertion of a row of the same size into a
     bare SQLite file on the same disk, with the same durability (write-ahead log, synchronous FULL). `ratio` is the
     median of OCW over the median of the reference.
     """
-    market = record(COMMITS)
+    market = record(count)
     clock = SimulatedClock()
     with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
         directory = Path(name)
@@ -188,7 +193,7 @@ def measure_journal() -> dict[str, Any]:
                 Commits(store, partial(summary, engine), warn=lambda problem: None),
             )
             durations, reference = [], []
-            for n, frame in enumerate(market.recorded[:COMMITS], 1):
+            for n, frame in enumerate(market.recorded[:count], 1):
                 engine.step(frame, frame.at)
                 intent = msgspec.structs.replace(ENTRY, idempotency_key=f"wake:{n}:0", wake_id=n)
                 intended = OrderIntended(OrderRef(n, Purpose.ENTRY), intent, "0" * 64)
@@ -199,7 +204,7 @@ def measure_journal() -> dict[str, Any]:
                 bare.execute("INSERT INTO rows (text) VALUES (?)", (payload_of(intended),))
                 reference.append(clock.wall_ms() - ended)
                 durations.append(ended - started)
-    found: dict[str, Any] = {"commits": COMMITS}
+    found: dict[str, Any] = {"commits": count}
     for label, values in (("", durations), ("bare_", reference)):
         percentiles = quantiles(values, n=100)
         found |= {f"{label}p50_ms": round(percentiles[49], 3), f"{label}p99_ms": round(percentiles[98], 3)}

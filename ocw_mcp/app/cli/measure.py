@@ -26,6 +26,7 @@ ENGINE: Final = {
     "gate": "Time of one gate evaluation.",
     "policies": "Time to check one entry against every policy.",
     "journal": "Time from an order's intent to its durable record. A bare SQLite transaction is measured beside it.",
+    "venue": "Time to send an order, beside ccxt. Then restarts with open orders, stops and memory. Some minutes.",
     "snapshot": "Number of characters of a snapshot as text.",
     "mcp": "Reads over MCP beside the SDK alone. In process, 50 clients over HTTP, calls and start over stdio.",
     "answers": "Characters of each MCP tool and of its longest answer.",

@@ -151,8 +151,8 @@ def test_lost_answer_is_an_unknown_outcome_and_nothing_is_resent(executed: bool)
         ("unavailable", ["OVERLOADED"]),
         ("internal", ["OVERLOADED"]),
         ("overloaded", ["OVERLOADED"]),
-        ("reductions_only", ["VenueNotice", "ONLY_REDUCTIONS"]),
-        ("cooling_off", ["VenueNotice", "ONLY_REDUCTIONS"]),
+        ("reductions_only", ["ONLY_REDUCTIONS", "VenueNotice"]),
+        ("cooling_off", ["ONLY_REDUCTIONS", "VenueNotice"]),
     ],
 )
 def test_error_of_an_entry_is_unknown_or_definite_as_documented(answer: str, expected: list[str]) -> None:
@@ -420,7 +420,7 @@ def test_key_that_may_not_trade_halts_and_rejects() -> None:
         keyring.remove(keyring.first.key)
         return await account.send(order())
 
-    notice, rejected = on_sandbox(use)
+    rejected, notice = on_sandbox(use)
     assert isinstance(notice, VenueNotice)
     assert notice.kind is VenueNoticeKind.HALT
     assert isinstance(rejected, Rejected)
@@ -433,4 +433,4 @@ def test_order_of_another_position_side_halts() -> None:
         await account.asks("POST", "/fapi/v1/positionSide/dual", dualSidePosition="true")
         return outcomes(await account.send(order()))
 
-    assert on_sandbox(use) == ["VenueNotice", "WRONG_SETTINGS"]
+    assert on_sandbox(use) == ["WRONG_SETTINGS", "VenueNotice"]

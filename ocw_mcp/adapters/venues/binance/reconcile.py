@@ -7,7 +7,7 @@ Readings come every 30 s, and more slowly if they would cost more than a tenth o
 asked for comes at once.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -44,7 +44,10 @@ _SETTLE_S: Final = 0.3
 _DOUBTED_MS: Final = 10 * SECOND
 """The time (ms) for which a position without an explaining trade is read again: trades may be shown later."""
 _INCOME_READINGS: Final = 2
-"""Readings with income after a balance has changed: its records may come later than the balance."""
+"""Readings with income at once after a balance has changed: its records may come later than the balance."""
+_INCOME_FOR_MS: Final = 4 * MINUTE
+_INCOME_EVERY_MS: Final = 30 * SECOND
+"""For how long (ms) after a change of a balance, and how often (ms), income is read after these."""
 
 
 class _State(NamedTuple):
@@ -105,6 +108,8 @@ class Reconciler:
         self.unheard: list[TradeRow] = []
         """The trades of the last reading that no event had reported."""
         self._income_from, self._income_left = 0, 0
+        self._income_until = self._income_at = 0
+        """Until when (ms) income is read now and then, and when it was read last."""
         self._everything_at = -EVERYTHING_EVERY_MS
         self._balances: tuple[tuple[str, Decimal], ...] | None = None
         self._unexplained: dict[str, Decimal] = {}
@@ -136,16 +141,17 @@ class Reconciler:
         due = everything or now - self._everything_at >= EVERYTHING_EVERY_MS
         lists = await self._lists(everything=due)
         await self._read_trades()
-        if due or self._income_due(before.balances):
+        if self._income_due(before.balances, now) or due:
             await self._read_income()
+            self._income_at = now
         if due:
             self.terms.take(await self._queries.symbol_configs())
             await self._read_prices(balances)
             self._everything_at = now
-        await self._follow(lists)
+        listed = await self._follow(lists)
         at = self._queries.now_ms()
         positions, balances = held = await self._queries.holdings()
-        if self._state(held) != before or self._is_unexplained(positions):
+        if self._state(held) != before or self._is_unexplained(positions) or self._is_older(lists.read_at, listed):
             return None
         self._balances = before.balances
         orders = frozenset((row.id, row.executed) for row in lists.orders), frozenset(row.id for row in lists.algos)
@@ -178,12 +184,12 @@ class Reconciler:
         for news in await together(*(self._trades.read(symbol) for symbol in followed)):
             self.unheard += news
 
-    def _income_due(self, balances: tuple[tuple[str, Decimal], ...]) -> bool:
+    def _income_due(self, balances: tuple[tuple[str, Decimal], ...], now: int) -> bool:
         if self._events.income_due or balances != self._balances:
             self._events.income_due = False
-            self._income_left = _INCOME_READINGS
+            self._income_left, self._income_until = _INCOME_READINGS, now + _INCOME_FOR_MS
         self._income_left -= 1
-        return self._income_left >= 0
+        return self._income_left >= 0 or self._income_at + _INCOME_EVERY_MS <= now < self._income_until
 
     async def _read_income(self) -> None:
         rows = await self._queries.income(self._income_from)
@@ -201,8 +207,11 @@ class Reconciler:
             if price is not None:
                 self._reports.fees.set_price(asset, price)
 
-    async def _follow(self, lists: _Lists) -> None:
-        """Report the orders of this book in the lists, and find out what became of those that should be there."""
+    async def _follow(self, lists: _Lists) -> frozenset[OrderRef]:
+        """Report the orders of this book in the lists, and find out what became of those that should be there.
+
+        Return the orders of this book in the lists.
+        """
         there: set[OrderRef] = set()
         for row in lists.orders:
             ref = self._identities.add(row.symbol, row.id, row.client_id).ref
@@ -218,6 +227,7 @@ class Reconciler:
                 self._appeared(ref, lists.read_at)
                 for report in algo_reports(algo, ref):
                     self._reports.add(report)
+        listed = frozenset(there)
         there -= self._lookups.in_part(lists.orders)
         for ref in there:
             live = self._live.get(ref)
@@ -232,6 +242,11 @@ class Reconciler:
         ]
         for first in range(0, len(missing), _AT_ONCE):
             await together(*(self._find(live) for live in missing[first : first + _AT_ONCE]))
+        return listed
+
+    def _is_older(self, read_at: int, listed: Collection[OrderRef]) -> bool:
+        """Return whether an order was accepted after the lists were read (ms), so that it is missing there."""
+        return any(live.seen and live.changed_at >= read_at and live.order.ref not in listed for live in self._live)
 
     async def _find(self, live: LiveOrder) -> None:
         """Find out what became of an order that is not in the lists."""

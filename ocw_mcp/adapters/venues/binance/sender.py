@@ -88,6 +88,14 @@ class Sender:
             self._unknown(order.ref, "an order with this reference was sent before, and it is not sent again")
             return
         self._registry.add(order)
+        try:
+            await self._submit(order)
+        except BaseException as error:
+            # The caller reports that the outcome is unknown, and does not ask again.
+            self._witness.look_up(order.ref, f"its request was broken off: {type(error).__name__}")
+            raise
+
+    async def _submit(self, order: Order) -> None:
         reduces = order.reduce_only or order.close_position
         if not reduces and not await self._prepare(order):
             return
@@ -218,12 +226,13 @@ class Sender:
             self._say(Canceled(order.ref, "it was cancelled on request"))
 
     def _refused(self, order: Order, refused: Refused) -> None:
-        self._notify(refused)
         verdict = refused.verdict
         if verdict.outcome is Outcome.ALREADY_THERE:
             self._unknown(order.ref, f"the exchange has an order with this id already: {_text(refused)}")
             return
         self._reject(order.ref, verdict.reason, _text(refused))
+        # After a notice the engine cancels its entries: this one is over already.
+        self._notify(refused)
         if verdict.reason in _POSITION_DIFFERS:
             self._witness.reconcile(f"{order.ref} was rejected: {_text(refused)}")
 

@@ -51,7 +51,7 @@ class _Job:
         self.looks = 0
         """The number of looks since the last reason to look sooner."""
         self.previous: Witness | None = None
-        self.warned = False
+        self.warned = self.faulty = False
         self._settled, self._sooner = asyncio.Event(), asyncio.Event()
 
     def settled(self) -> bool:
@@ -153,6 +153,8 @@ class LookUps:
                     until = 0
                 except QueryFailed as error:
                     until = error.until
+                except Exception as error:
+                    self._fault(job, error)
                 self._warn(job)
         finally:
             if self._jobs.get(ref) is job:
@@ -185,6 +187,13 @@ class LookUps:
             text = f"{age // SECOND} s after it was sent, no query, list or trade of the exchange shows it"
             self._reports.add(Rejected(ref, RejectReason.NEVER_ARRIVED, text))
             job.settle()
+
+    def _fault(self, job: _Job, error: Exception) -> None:
+        """Report a fault of OCW, once for each order: the order is looked up on, because nothing else would find it."""
+        if not job.faulty:
+            job.faulty = True
+            what = f"{type(error).__name__}: {error}"
+            self._reports.incident(f"looking up order {job.live.order.ref} failed, and goes on: {what}")
 
     def _warn(self, job: _Job) -> None:
         if not job.settled() and not job.warned and self._queries.now_ms() - job.since > _WARNED_AFTER_MS:

@@ -137,6 +137,7 @@ class UserEvents:
     def _on_config(self, event: ConfigUpdate) -> None:
         if event.leverage is not None:
             self.terms.set_leverage(event.leverage.symbol, event.leverage.leverage)
+            self._demand("the leverage of a symbol was changed")
         if event.assets is not None and event.assets.multi:
             self._halt("multi-assets mode was switched on")
 
