@@ -224,9 +224,7 @@ class Outcome:
         return [
             *one_order_per_leg(record, journal, BOOK),
             *converged(record, journal, converges_ms, until, away + self.unsaved),
-            *protected(
-                record, journal, until, notice_ms=notice_ms, again_ms=AGAIN_MS, unknown_ms=unknown, away=away
-            ),
+            *protected(record, journal, until, notice_ms=notice_ms, again_ms=AGAIN_MS, unknown_ms=unknown, away=away),
             *within_budget(record, journal, BOOK, limits),
             *same_books(record, journal, BEGIN, until - 60 * SECOND, named=not spot),
         ]

@@ -1,8 +1,8 @@
 """The four oracles that hold in every scenario, and the equality of the journal and the venue's books.
 
 Each compares what a venue did (`tests.support.venue_records`) with what a book journaled, and returns what is wrong,
-one sentence each: an empty list if nothing is. Times are in ms. `away` are the times in which the book's process was down
-or the exchange answered nothing; nothing that takes time is measured in them.
+one sentence each: an empty list if nothing is. Times are in ms. `away` are the times in which the book's process was
+down, or the exchange answered nothing; nothing that takes time is measured in them.
 """
 
 import re
@@ -24,7 +24,7 @@ _ID = re.compile(r"ocw-([^-]{6})-(\d+)-([estx])-(\d+)")
 
 
 class Naked(NamedTuple):
-    """A time in which a part of a position had no stop; `lasted` is without the times in which nothing could be done."""
+    """A time in which a part of a position had no stop; `lasted` leaves out when nothing could be done."""
 
     symbol: str
     since: int

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from random import Random, SystemRandom  # noqa: TID251 - seeded; without SEED, the seed is drawn and printed
+from random import SystemRandom  # noqa: TID251 - without SEED, the seed is drawn and printed
 from typing import Final
 
 from ocw_mcp.domain.market import Product

@@ -161,13 +161,28 @@ def test_position_without_a_stop_needs_a_deadline() -> None:
     assert naked.lasted == 20 * SECOND
     (problem,) = protected(record, [], until, notice_ms=SECOND, again_ms=SECOND, unknown_ms=SECOND)
     assert "the journal has no deadline" in problem
-    assert protected(record, [unprotected(NOW + 100, NOW + 30 * SECOND)], until, notice_ms=SECOND, again_ms=SECOND, unknown_ms=SECOND) == []
+    assert (
+        protected(
+            record,
+            [unprotected(NOW + 100, NOW + 30 * SECOND)],
+            until,
+            notice_ms=SECOND,
+            again_ms=SECOND,
+            unknown_ms=SECOND,
+        )
+        == []
+    )
     late = [unprotected(NOW + 100, NOW + 10 * SECOND)]
     (problem,) = protected(record, late, until, notice_ms=SECOND, again_ms=SECOND, unknown_ms=SECOND)
     assert "beyond its deadline no exit was under way for 10 s" in problem
     leaving = intended("0.02", NOW + 10 * SECOND, ref(2, Purpose.EXIT))
     assert protected(record, [*late, leaving], until, notice_ms=SECOND, again_ms=SECOND, unknown_ms=SECOND) == []
-    assert protected(record, [], until, notice_ms=SECOND, again_ms=SECOND, unknown_ms=SECOND, away=[(NOW, NOW + 20 * SECOND)]) == []
+    assert (
+        protected(
+            record, [], until, notice_ms=SECOND, again_ms=SECOND, unknown_ms=SECOND, away=[(NOW, NOW + 20 * SECOND)]
+        )
+        == []
+    )
 
 
 def test_position_whose_stop_was_cancelled_elsewhere_is_naked() -> None:
