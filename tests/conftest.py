@@ -10,6 +10,7 @@ import pytest
 from hypothesis import Phase, settings
 
 from tests.requirements import marker_problems
+from tests.support import examples
 
 MEMORY_DISK = Path("/dev/shm")
 
@@ -33,6 +34,7 @@ Made = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | N
 
 def pytest_configure(config: pytest.Config) -> None:
     """Load the shared fixtures, except in the process that only distributes the tests to others."""
+    examples.among_slow = config.getoption("markexpr") == "slow"
     if not config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
         config.pluginmanager.import_plugin("tests.support.shared")
 
@@ -50,7 +52,6 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Ma
 
 def pytest_collection_finish() -> None:
     """Keep the collected tests out of garbage collections, and collect less often: it takes a twentieth of the time."""
-    gc.enable()
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()

@@ -167,6 +167,31 @@ def require_market(directory: Path, wanted: str) -> None:
         )
 
 
+def require_paper(directory: Path) -> None:
+    """Raise AttachError if the engine of a directory would trade an account: only a person starts such an engine.
+
+    A directory that `ocw connect` prepared is meant for a demo or live book, also before its first run.
+    """
+    from ocw_mcp.adapters.control.keys import connections
+    from ocw_mcp.adapters.store.book import peek_book
+    from ocw_mcp.adapters.store.directory import has_book
+    from ocw_mcp.domain.state import Mode
+
+    if has_book(directory):
+        mode = peek_book(directory).stamp.mode
+        what, options = f"the book in {directory} is a {mode} book", own_market(directory)
+    else:
+        known = connections(directory) if directory.is_dir() else ()
+        mode = known[0].mode if known else Mode.PAPER
+        what, options = f"{directory} has a key for a {mode} book", LIVE
+    if mode is not Mode.PAPER:
+        raise AttachError(
+            f"{what}, and no engine runs on it; a tool call starts engines on paper only; a person must start it with "
+            f"ocw run --mode {mode} {' '.join((*options, *SERVED))} --state {directory}",
+            "NOT_RUNNING",
+        )
+
+
 async def market_of(directory: Path, wanted: str = AUTO) -> tuple[str, ...]:
     """Return the options of the market to start a book with. Raises AttachError and SettingsError.
 
@@ -260,6 +285,7 @@ class Attachment:
                 raise AttachError(f"the engine that was started in {self._directory} ended: {self._last_log_line()}")
             elif child is None:
                 # No engine has the lock, or the engine that was stopping has released it.
+                require_paper(self._directory)
                 agent = agent_of(self._directory, self._agent)
                 market = await market_of(self._directory, self._market)
                 child = (self._spawn or partial(spawn_engine, agent=agent, market=market))(self._directory)

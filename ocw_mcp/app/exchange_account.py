@@ -49,9 +49,26 @@ def binance_venue(
     machine: LiveClock,
 ) -> ExchangeVenue:
     """Return the venue of a book; `book` are the six characters of its client ids. Raises VenueRefused."""
+    client = _client(mode, product, key, loopback, machine)
+    rights = rights_client(mode, product, key, loopback, machine)
+    return BinanceVenue(client, book, symbols, rights=rights, jitter=Random().random)
+
+
+def rights_client(
+    mode: Mode, product: Product, key: ApiKey, loopback: str | None, machine: LiveClock
+) -> SignedClient | None:
+    """Return a client that can ask for the rights of a live key of futures: only the host of spot knows them.
+
+    It returns None if the host of the account knows the rights, as a sandbox does, or if no host does, as in demo mode.
+    """
+    if mode is not Mode.LIVE or product is Product.SPOT or loopback is not None:
+        return None
+    return _client(mode, Product.SPOT, key, None, machine)
+
+
+def _client(mode: Mode, product: Product, key: ApiKey, loopback: str | None, machine: LiveClock) -> SignedClient:
     transport = NetworkTransport(venue_hosts(mode, product, loopback), machine.present, machine.speed)
-    client = SignedClient(transport, Credentials(key.key, key.secret), mode, product, loopback=loopback)
-    return BinanceVenue(client, book, symbols, jitter=Random().random)
+    return SignedClient(transport, Credentials(key.key, key.secret), mode, product, loopback=loopback)
 
 
 @asynccontextmanager
@@ -59,25 +76,19 @@ async def open_calls(
     mode: Mode, product: Product, key: ApiKey, loopback: str | None, machine: LiveClock
 ) -> AsyncIterator[AccountCalls]:
     """Yield the signed calls of an account; the connections are closed after the block. Raises VenueRefused."""
-    credentials = Credentials(key.key, key.secret)
-    hosts = venue_hosts(mode, product, loopback)
-    transport = NetworkTransport(hosts, machine.present, machine.speed)
-    client = SignedClient(transport, credentials, mode, product, loopback=loopback)
-    permissions, other = (client if loopback is not None else None), None
-    if mode is Mode.LIVE and loopback is None:
-        if product is Product.SPOT:
-            permissions = client
-        else:
-            # The permissions of a key are known only at the host of spot.
-            other = NetworkTransport(venue_hosts(mode, Product.SPOT), machine.present, machine.speed)
-            permissions = SignedClient(other, credentials, mode, Product.SPOT)
-    where = hosts.rest.split("//", 1)[1] if loopback is None else f"the sandbox exchange at {loopback}"
+    client, rights = (
+        _client(mode, product, key, loopback, machine),
+        rights_client(mode, product, key, loopback, machine),
+    )
+    permissions = (rights or client) if mode is Mode.LIVE or loopback is not None else None
+    address = client.transport.rest.split("//", 1)[1]
+    where = address if loopback is None else f"the sandbox exchange at {loopback}"
     try:
         yield AccountCalls(mode, product, client, permissions, machine.present, where, loopback is not None)
     finally:
-        for each in (transport, other):
+        for each in (client, rights):
             if each is not None:
-                await each.close()
+                await each.transport.close()
 
 
 def prove(

@@ -10,11 +10,12 @@ from rich.text import Text
 from ocw_mcp.agent.messages import ANSWERED
 from ocw_mcp.app.output import STATE_STYLES, StatusLine, gain_style
 from ocw_mcp.domain import events
+from ocw_mcp.domain.account_events import AccountFound
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.figures import Levels
 from ocw_mcp.domain.money import exact, plain
-from ocw_mcp.domain.orders import GUARD, RULES, Purpose
+from ocw_mcp.domain.orders import GUARD, RULES, OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import HOUR, SECOND, iso
@@ -70,6 +71,37 @@ class _Closings:
         return self._closed.pop(symbol, "")
 
 
+class _Unasked:
+    """Tells the cancels that this book did not ask for, and the refusals to cancel what may not exist."""
+
+    def __init__(self) -> None:
+        self._stops: dict[OrderRef, str] = {}
+        """The symbol of each live stop that is not being cancelled."""
+        self._unknown: set[OrderRef] = set()
+
+    def take(self, event: events.DomainEvent) -> str:
+        """Process one event. Return a line on a stop that somebody else cancelled, or the exchange; else empty."""
+        match event:
+            case events.OrderIntended(ref, intent) if intent.purpose is Purpose.STOP:
+                self._stops[ref] = intent.symbol
+            case events.OrderUnknown(ref=ref):
+                self._unknown.add(ref)
+            case events.OrderCanceled(ref=ref, why=why) if ref in self._stops:
+                return f"canceled  {ref}, the stop of {self._stops.pop(ref)}, without being asked: {why}"
+            case events.OrderCancelRequested(ref=ref) | events.OrderTriggered(ref=ref):
+                self._stops.pop(ref, None)
+            case events.OrderCanceled(ref=ref) | events.OrderRejected(ref=ref):
+                self._stops.pop(ref, None)
+                self._unknown.discard(ref)
+            case events.PositionClosed(symbol=symbol):
+                self._stops = {ref: each for ref, each in self._stops.items() if each != symbol}
+        return ""
+
+    def may_not_exist(self, ref: OrderRef) -> bool:
+        """Return whether the outcome of an order is unknown, so that a refusal to cancel it says little."""
+        return ref in self._unknown
+
+
 class Narrator:
     """Turns domain events into lines. Wakes with a HOLD decision are counted, and the count is shown once a day."""
 
@@ -78,12 +110,16 @@ class Narrator:
         self.lines = 0
         self._held = 0
         self._closings = _Closings()
+        self._unasked = _Unasked()
         self._levels: dict[str, Levels] = {}
         self._absent = False
+        self._takes_over = False
+        """Whether the account was found, and its balance is booked next."""
 
     def __call__(self, at: int, event: events.DomainEvent) -> None:
         """Print the line of an event, if it has one, with the time `at` (ms)."""
         self._closings.take(event)
+        self.show(at, self._unasked.take(event), LIMIT)
         if isinstance(event, events.DecisionMade):
             self.show(at, self._change_of_agent(event), "yellow")
         self.show(at, *self._line(event))
@@ -150,8 +186,16 @@ class Narrator:
                 paid = f"{'received' if amount > 0 else 'paid'} {plain(abs(round(amount, 4)))}"
                 rated = "" if rate is None else f" at {plain(rate * 100)}%{', assumed' if assumed else ''}"
                 return f"funding   {symbol}: funding {paid}{rated}", "dim"
-            case events.OrderCancelRefused(ref=ref, why=why):
+            case events.OrderCancelRefused(ref=ref, why=why) if not self._unasked.may_not_exist(ref):
                 return f"refused   the venue did not cancel {ref}: {why}", "yellow"
+            case AccountFound():
+                self._takes_over = True
+                return f"account   {event_text('', event)}", ""
+            case events.TransferBooked() if self._takes_over:
+                # The balance with which the book begins.
+                self._takes_over = False
+            case events.TransferBooked(amount=amount):
+                return f"transfer  {cents(amount, signed=True)}: {'into' if amount > 0 else 'out of'} the account", ""
             case events.DailyLossReached(equity=equity, floor=floor):
                 return f"limit     daily loss: equity {plain(round(equity, 2))}, limit {plain(round(floor, 2))}", LIMIT
             case events.DrawdownReached(equity=equity, peak=peak):

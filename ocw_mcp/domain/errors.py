@@ -49,6 +49,11 @@ class FeedError(OcwError):
 class MarketUnreachable(FeedError):  # noqa: N818
     """A live market does not answer. A new book is not created; an existing book waits and tries again."""
 
+    def __init__(self, text: str = "", until_ms: int | None = None) -> None:
+        """`until_ms` is the time (ms) until which the exchange takes no requests, if it named one."""
+        self.until_ms = until_ms
+        super().__init__(text)
+
 
 class VenueRefused(OcwError):  # noqa: N818
     """The venue's account cannot be traded with: its key, permissions or settings forbid it. The text names the way."""

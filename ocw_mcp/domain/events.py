@@ -13,6 +13,8 @@ from ocw_mcp.domain.event_types import JournalEvent as JournalEvent
 from ocw_mcp.domain.event_types import LifecycleEvent as LifecycleEvent
 from ocw_mcp.domain.event_types import kind_of as kind_of
 from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.order_events import EntryContinued as EntryContinued
+from ocw_mcp.domain.order_events import EntryLapsed as EntryLapsed
 from ocw_mcp.domain.order_events import FundingBooked as FundingBooked
 from ocw_mcp.domain.order_events import OrderAccepted as OrderAccepted
 from ocw_mcp.domain.order_events import OrderCanceled as OrderCanceled

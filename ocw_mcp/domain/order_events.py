@@ -32,6 +32,22 @@ class OrderAccepted(DomainEvent, frozen=True, tag="order.accepted"):
     venue_order_id: str
 
 
+class EntryContinued(DomainEvent, frozen=True, tag="entry.continued"):
+    """The order `ref` takes the place of `previous` in a chased entry, which began with the order `first`."""
+
+    ref: OrderRef
+    previous: OrderRef
+    first: OrderRef
+
+
+class EntryLapsed(DomainEvent, frozen=True, tag="entry.lapsed"):
+    """A chased entry, whose last order is `ref`, ended before all of it had filled; `left` is in the base asset."""
+
+    ref: OrderRef
+    left: Decimal
+    why: str
+
+
 class OrderRejected(DomainEvent, frozen=True, tag="order.rejected"):
     """The venue proved that it does not have the order, or OCW did not send it; `text` is in the venue's words."""
 

@@ -227,6 +227,8 @@ class Canceled(msgspec.Struct, frozen=True, tag="canceled"):
 
     ref: OrderRef
     why: str
+    filled: Decimal | None = None
+    """The quantity that the order had filled in all, some of which may be reported later; None if it is not known."""
 
 
 class CancelRefused(msgspec.Struct, frozen=True, tag="cancel_refused"):

@@ -20,6 +20,7 @@ from ocw_mcp.domain.policy_deciding import DecisionPolicy as DecisionPolicy
 from ocw_mcp.domain.policy_deciding import FallbackPolicy as FallbackPolicy
 from ocw_mcp.domain.policy_deciding import GatePolicy as GatePolicy
 from ocw_mcp.domain.policy_deciding import RulesPolicy as RulesPolicy
+from ocw_mcp.domain.policy_execution import ExecutionPolicy as ExecutionPolicy
 from ocw_mcp.domain.policy_table import FEWER, HIGHER, LOWER, MORE, OPTIONAL, Positive, Share, Table, stricter_of
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import SECOND, iso
@@ -243,7 +244,8 @@ class PacePolicy(Table):
     max_fees: Annotated[Share, LOWER] = Decimal("0.002")
     """The fees of a UTC day from which entries are refused, as a share of the equity at the start of the day."""
     reductions_per_minute: Annotated[int, Field(ge=1, le=1000), LOWER] = 10
-    """The largest number of closings that an agent may request in any 60 seconds; the guard's do not count."""
+    """The largest number of closings and new stops that an agent may request in any 60 seconds; the guard's do not
+    count. A trailing stop moves at most once a candle, and only by a tenth of its distance or more: two requests."""
     reentry_s: Annotated[int, Field(ge=0, le=604_800), HIGHER] = 14400
     """The seconds after the close of a position in which entries in its symbol are refused."""
 
@@ -284,6 +286,7 @@ class Policies(Table):
     name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[\w .+-]+$")]
     symbols: SymbolPolicy = SymbolPolicy()
     order: OrderPolicy = OrderPolicy()
+    execution: ExecutionPolicy = ExecutionPolicy()
     price: PricePolicy = PricePolicy()
     book: BookPolicy = BookPolicy()
     position: PositionPolicy = PositionPolicy()

@@ -98,6 +98,8 @@ class KnownOrder(msgspec.Struct, frozen=True):
     venue_order_ids: tuple[str, ...] = ()
     """The ids that the venue gave it, such as those of an OCO or of a triggered order; none without an answer."""
     cancel_requested: bool = False
+    unknown_since: int | None = None
+    """The time (ms) from which its outcome was reported as unknown, after its request; None if it was not."""
 
 
 @runtime_checkable

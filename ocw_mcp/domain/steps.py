@@ -56,6 +56,8 @@ class TimerKind(StrEnum):
     """The time to answer an approval request is over; the subject is its id."""
     CANCEL = "cancel"
     """The venue has not answered a cancel request; the subject is the order."""
+    CHASE = "chase"
+    """A chased entry is due to get a new price; the subject is its symbol."""
     DAY = "day"
     """The UTC day ends, even if no candle has arrived."""
     DECISION = "decision"
@@ -132,7 +134,13 @@ class Asked(msgspec.Struct, frozen=True):
     """As in `Command`."""
 
 
-StepEvent = Frame | VenueReport | DecisionReady | DecisionFailed | DecisionSubmitted | TimerFired | Command | Asked
+class RunEnds(msgspec.Struct, frozen=True):
+    """The run of a book at an exchange ends: nothing watches an entry that fills later, so no entry may stay there."""
+
+
+StepEvent = (
+    Frame | VenueReport | DecisionReady | DecisionFailed | DecisionSubmitted | TimerFired | Command | Asked | RunEnds
+)
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -124,11 +124,14 @@ class Account:
     def watch(self) -> str:
         """Compare equity and fees with their limits. Return the reason to cancel live entries; empty if none.
 
-        Until the account at an exchange is known there is no equity, and nothing is compared.
+        Until the account at an exchange is known there is no equity, and nothing is compared. An account that had
+        nothing, and has nothing, has lost nothing.
         """
         if self._on_exchange and not self.exchange.found:
             return ""
         equity = self.ledger.equity()
+        if not (equity or self.day.today.opening or self.drawdown.state().watched):
+            return ""
         why = "too many trades lost in a row" if self._just_paused else ""
         self._just_paused = False
         if self.drawdown.passes(equity):

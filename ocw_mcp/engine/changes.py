@@ -3,6 +3,7 @@
 `Changes.objection` is the one validator of these actions, for decisions and for the requests of clients.
 """
 
+from collections.abc import Collection
 from decimal import Decimal
 
 from ocw_mcp.core.risk.account import AccountView
@@ -120,9 +121,15 @@ def exit_objection(leg: Leg, held: Decimal) -> Refusal | None:
     return None
 
 
-def follow_prices(guard: Guard, now: int) -> None:
-    """Move each trailing stop to its distance from the best mark price; during an exit only the price is noted."""
+def follow_prices(guard: Guard, closed: Collection[str], now: int) -> None:
+    """Move the trailing stops of the `closed` symbols, whose candle has closed, to their distance from the best price.
+
+    A stop moves at most once in a candle, and then by LEAST_MOVE or more: each move is a new order and a cancel. During
+    an exit only the price is noted.
+    """
     for symbol, protection in guard.protections.items():
+        if symbol not in closed:
+            continue
         quantity, mark = guard.manager.account.ledger.quantity(symbol), guard.manager.account.ledger.marks[symbol]
         sign, trail = 1 if quantity > 0 else -1, protection.trail
         if trail is None:

@@ -43,6 +43,9 @@ class ExchangeAccount(msgspec.Struct):
     """The exchange's ids of the live orders that are not of this book."""
     elsewhere: dict[str, Decimal] = {}
     """The positions (signed, base asset) on the account that are not in the books, by symbol."""
+    shared: list[str] = []
+    """On spot: the symbols of whose base asset the account had more than the books, when it was last compared while no
+    exit was under way. There, an order for the whole position could sell what is not the book's."""
     margin_elsewhere: Decimal = ZERO
     """The margin (quote) of the positions that are not in the books, which no entry can use."""
     adopted: list[str] = []

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import msgspec
 
+from ocw_mcp.core.orders.chase import Chase
 from ocw_mcp.core.orders.ledger import Ledger
 from ocw_mcp.core.orders.table import OrderStatus, OrderTable, TrackedOrder
 from ocw_mcp.core.risk.account import AccountView, PositionTerms
@@ -41,6 +42,8 @@ class Reductions:
         self.prices = prices
         self.orders = OrderTable()
         self.spot = config.product is Product.SPOT
+        self.chases: dict[str, Chase] = {}
+        """The entries that are chased, by symbol; see `engine.chase`."""
 
     def reduction(
         self,
@@ -78,10 +81,12 @@ class Reductions:
     def selling(self, symbol: str) -> Decimal:
         """Return how much (base asset) of a position live exits are closing; see `counts`.
 
-        Spot has no reduce-only orders: there, what an exit of unknown outcome may still sell is never sold again.
+        Spot has no reduce-only orders. There, an exit of unknown outcome counts, too, if the account may have more of
+        the asset than the book: then the exchange would not refuse a second sale of the same quantity.
         """
         exits = self.orders.live(symbol, Purpose.EXIT)
-        return sum((each.remaining for each in exits if self.spot or counts(each)), ZERO)
+        every = self.spot and symbol in self.account.exchange.shared
+        return sum((each.remaining for each in exits if every or counts(each)), ZERO)
 
     def exit_under_way(self, symbol: str) -> bool:
         """Return whether a live exit is closing a part of the position."""
@@ -139,6 +144,25 @@ class Reductions:
         if sold < least:
             return Refusal(RefusalCode.BELOW_MINIMUM, limit=f"{plain(least)} units", actual=f"{plain(sold)} units")
         return sold
+
+    def is_dust(self, symbol: str, *, sold: bool) -> bool:
+        """Return whether a position is too small to be sold, and no live order or chased entry may change its size.
+
+        After a sale (`sold`), entries are ignored, because they must not open the position again.
+        """
+        position = self.account.ledger.positions.get(symbol)
+        if position is None or (symbol in self.chases and not sold):
+            return False
+        quantity = floor_to(abs(position.quantity), self.prices.instruments[symbol].step)
+        instrument, price = self.prices.instruments[symbol], self.account.ledger.marks[symbol]
+        if quantity >= instrument.min_quantity and quantity * price >= instrument.min_notional:
+            return False
+        return not any(
+            each.filled or each.purpose is Purpose.EXIT if each.purpose.reduces else not sold
+            for each in self.orders.live(symbol)
+            # As everywhere, an exit of unknown outcome does not count.
+            if not (each.purpose is Purpose.EXIT and each.status is OrderStatus.UNKNOWN)
+        )
 
 
 def counts(tracked: TrackedOrder) -> bool:

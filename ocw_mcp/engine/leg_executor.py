@@ -10,6 +10,7 @@ from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Sid
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.engine.approvals import Approvals
+from ocw_mcp.engine.chase import ChasedEntries
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import Answer, Answers
 from ocw_mcp.engine.precheck import Instruction, Precheck
@@ -34,6 +35,7 @@ class LegExecutor(Stateful[ManualControl]):
         self._effects = guard.manager.effects
         self.precheck = Precheck(guard)
         self.answers = Answers()
+        self.chased = ChasedEntries(guard.manager)
         self.approvals = Approvals(guard.manager, self.answers, self._place)
 
     @property
@@ -65,6 +67,9 @@ class LegExecutor(Stateful[ManualControl]):
         for tracked in self._manager.orders.live(symbol, Purpose.ENTRY):
             if tracked.intent.wake_id is not None:
                 self._manager.cancel(tracked, f"withdrawn from the agent by {by}")
+        for name, chase in list(self._manager.chases.items()):
+            if symbol in (None, name) and chase.intent.wake_id is not None:
+                self._manager.end_chase(name, f"withdrawn from the agent by {by}")
         self.approvals.cancel_all("withdrawn", by, of_agent=True, symbol=symbol)
 
     def _place(self, given: Instruction, now: int) -> Answer:
@@ -80,7 +85,7 @@ class LegExecutor(Stateful[ManualControl]):
         if objection is not None:
             answer: Answer = self._manager.refuse(intent, objection)
         else:
-            answer = self._manager.submit(intent, now, found.account)
+            answer = self.chased.submit(intent, now, found.account)
             if isinstance(answer, OrderRef) and found.account is not None:
                 taken = self.precheck.taken(given.leg, intent, found.account)
             if isinstance(answer, Refusal) and answer.code is RefusalCode.APPROVAL_REQUIRED:
@@ -96,7 +101,7 @@ class LegExecutor(Stateful[ManualControl]):
 
     def cancels(self, leg: Leg) -> bool:
         """Return whether a leg cancels the entry of its symbol: a CANCEL, or a closing of a flat symbol."""
-        live = any(self._manager.orders.live(leg.symbol, Purpose.ENTRY))
+        live = any(self._manager.orders.live(leg.symbol, Purpose.ENTRY)) or leg.symbol in self._manager.chases
         if leg.action is Action.CANCEL:
             return live or bool(self._waiting(leg.symbol))
         closes = leg.action in (Action.SELL, Action.COVER)
@@ -108,8 +113,12 @@ class LegExecutor(Stateful[ManualControl]):
     def _cancel(self, symbol: str, by: str) -> tuple[Answer, Taken]:
         """Cancel the entries of a symbol, also those that await an approval. Return the first one."""
         live, waiting = next(self._manager.orders.live(symbol, Purpose.ENTRY), None), self._waiting(symbol)
+        chased = self._manager.chases.get(symbol)
         self._manager.cancel_entries(f"cancelled by {by}", symbol)
         self.approvals.cancel_all("cancelled", by, symbol=symbol)
+        if live is None and chased is not None:
+            # It is between two orders.
+            return chased.current, Taken(chased.left, changed=("it sends no other order",))
         if live is None:
             intent, changed = waiting[0], ("it does not await an approval any more",)
             return Done(), Taken(intent.quantity, price=intent.limit_price or intent.quoted, changed=changed)

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
+from ocw_mcp.core.orders.chase import Chase
 from ocw_mcp.core.orders.ledger import Booked
 from ocw_mcp.core.orders.table import OrderStatus, TableState, TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
@@ -15,7 +16,7 @@ from ocw_mcp.core.risk.counters import asked_for
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import InvariantError
-from ocw_mcp.domain.money import ZERO, floor_to, plain
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import (
     NOT_JOURNALED,
     Accepted,
@@ -70,6 +71,7 @@ class OrderManagerState(msgspec.Struct):
 
     orders: TableState
     groups: dict[str, Group]
+    chases: dict[str, Chase] = {}
 
 
 class OrderManager(Reductions):
@@ -81,8 +83,13 @@ class OrderManager(Reductions):
         self.officer = RiskOfficer(config.policies, config.strict)
         self.names = OrderNames(self.orders)
 
-    def submit(self, intent: OrderIntent, now: int, account: AccountView | None = None) -> Outcome:
-        """Check an intent against every limit, and send it if it passes. `account` defaults to the present view."""
+    def submit(
+        self, intent: OrderIntent, now: int, account: AccountView | None = None, chase: Chase | None = None
+    ) -> Outcome:
+        """Check an intent against every limit, and send it if it passes. `account` defaults to the present view.
+
+        An order of a `chase` is bound to the worst price of that entry, and only the first one counts as an entry.
+        """
         ref = self.names.next(intent)
         account = account or self.view(intent.symbol, now)
         if account is None:
@@ -90,7 +97,7 @@ class OrderManager(Reductions):
         if intent.purpose.reduces:
             answer = self.officer.clear_reduction(intent, account, ref, now)
         else:
-            answer = self.officer.check_entry(intent, account, ref, now)
+            answer = self.officer.check_entry(intent, account, ref, now, chase.bound if chase else None)
         if isinstance(answer, Refusal):
             return self.refuse(intent, answer)
         if answer.version != self.account.version:
@@ -99,13 +106,14 @@ class OrderManager(Reductions):
             # The journal has the quantity that is sent: an order is filled once all of that has traded.
             intent = msgspec.structs.replace(intent, quantity=answer.order.quantity)
         worst = self.officer.worst_of(intent, account) if intent.purpose is Purpose.ENTRY else account.price
+        worst = worst if chase is None else max(worst, chase.worst)
         self.orders.add(TrackedOrder(answer.order, intent, worst, cleared_equity=account.equity))
         self.account.version += 1
         if intent.purpose.reduces:
             self.names.use(intent.symbol, ref)
             if asked_for(intent):
                 self.account.activity.reduced(now)
-        else:
+        elif chase is None or not chase.orders:
             self.account.activity.sent(now)
         self.effects.record(events.OrderIntended(ref, intent, self.config.policy_hash))
         if intent.purpose.reduces and self.spot:
@@ -164,8 +172,10 @@ class OrderManager(Reductions):
     def cancel(self, tracked: TrackedOrder, why: str, *, needed: bool = False) -> None:
         """Ask the venue to cancel an order, once; again if it refused, but not at once, and at most MOST_CANCELS times.
 
-        A cancel that is `needed` for another order is always requested.
+        A cancel that is `needed` for another order is always requested. The cancel of an entry ends its chase.
         """
+        if tracked.purpose is Purpose.ENTRY:
+            self.end_chase(tracked.order.symbol, why)
         refused = tracked.cancels_refused
         waits = refused and self.effects.now - tracked.cancel_refused_at < CANCEL_PAUSE_MS
         if tracked.status.live and not tracked.cancel_requested and (needed or not (waits or refused >= MOST_CANCELS)):
@@ -205,8 +215,21 @@ class OrderManager(Reductions):
 
     def cancel_entries(self, why: str, symbol: str | None = None) -> None:
         """Cancel every live entry, or every live entry of a symbol."""
+        for each in [symbol] if symbol is not None else list(self.chases):
+            self.end_chase(each, why)
         for tracked in self.orders.live(symbol, Purpose.ENTRY):
             self.cancel(tracked, why)
+
+    def end_chase(self, symbol: str, why: str) -> None:
+        """End the chase of a symbol's entry, if there is one: cancel its order, and send no other one."""
+        chase = self.chases.pop(symbol, None)
+        if chase is None:
+            return
+        current = self.orders.get(chase.current)
+        if current is not None and current.status.live:
+            self.cancel(current, why)
+        else:
+            self.effects.record(events.EntryLapsed(chase.current, chase.left, why))
 
     def lower(self, incident: str) -> None:
         """Report an incident, and take no new risk until the operator resumes."""
@@ -231,13 +254,13 @@ class OrderManager(Reductions):
         if isinstance(report, Filled) and report.fill_id in known.fill_ids:
             return None
         reserved = known.remaining if known.status.live else ZERO
-        misfit = _misfit(known, report, long_over=long_over) if isinstance(report, Filled) else ""
+        misfit = known.misfit(report, long_over=long_over) if isinstance(report, Filled) else ""
         before = known.status
         tracked = self.orders.apply(report)
         if tracked and isinstance(report, Filled) and self.account.booked_before(tracked.order.symbol, report):
             return None
         if tracked is None:
-            if not isinstance(report, Accepted | Triggered | Canceled | CancelRefused):
+            if not isinstance(report, Accepted | Triggered | Canceled | CancelRefused | OutcomeUnknown):
                 kind = type(report).__name__
                 self._report_misfit(report, f"the venue reported {kind} on order {report.ref}, a {known.status} one")
             elif known.status is OrderStatus.REJECTED and isinstance(report, Accepted | Triggered):
@@ -270,6 +293,7 @@ class OrderManager(Reductions):
                 if report.reason is NOT_JOURNALED:
                     self.lower(f"entry {report.ref} was not sent: {report.text}")
             case OutcomeUnknown():
+                tracked.unknown_since = now
                 self.effects.record(events.OrderUnknown(report.ref, report.why))
             case Canceled():
                 missed = (tracked.remaining, tracked.order.limit_price) if tracked.order.immediate else ()
@@ -278,7 +302,7 @@ class OrderManager(Reductions):
                 booked = self._book(tracked, report, now)
                 beyond = tracked.count(report, reserved)
         sold = isinstance(report, Filled) and tracked.purpose.reduces
-        if self.spot and self._is_dust(symbol, sold=sold):
+        if self.spot and self.is_dust(symbol, sold=sold):
             booked = self._sweep(symbol, booked, now)
         return Change(tracked, report, booked, beyond)
 
@@ -304,12 +328,12 @@ class OrderManager(Reductions):
 
     def state(self) -> OrderManagerState:
         """Return the orders and their groups for a checkpoint."""
-        return OrderManagerState(self.orders.state(), self.names.groups)
+        return OrderManagerState(self.orders.state(), self.names.groups, self.chases)
 
     def restore(self, state: OrderManagerState, /) -> None:
         """Restore a state that `state` returned."""
         self.orders.restore(state.orders)
-        self.names.groups = state.groups
+        self.names.groups, self.chases = state.groups, state.chases
 
     def _report_misfit(self, report: OrderReport, incident: str) -> None:
         """Record an incident for a venue report that fits no live order; if it is a fill, also take no new risk."""
@@ -324,25 +348,6 @@ class OrderManager(Reductions):
             another_part = tracked.purpose is Purpose.EXIT
             if tracked.order.reduce_only and tracked.ref != order.ref and not another_part:
                 self.cancel(tracked, f"it locks the balance that {order.ref} sells", needed=True)
-
-    def _is_dust(self, symbol: str, *, sold: bool) -> bool:
-        """Return whether a position is too small to be sold, and no live order may change its size.
-
-        After a sale (`sold`), live entries are ignored, because they must not open the position again.
-        """
-        position = self.account.ledger.positions.get(symbol)
-        if position is None:
-            return False
-        quantity = floor_to(abs(position.quantity), self.prices.instruments[symbol].step)
-        instrument, price = self.prices.instruments[symbol], self.account.ledger.marks[symbol]
-        if quantity >= instrument.min_quantity and quantity * price >= instrument.min_notional:
-            return False
-        return not any(
-            each.filled or each.purpose is Purpose.EXIT if each.purpose.reduces else not sold
-            for each in self.orders.live(symbol)
-            # As everywhere, an exit of unknown outcome does not count.
-            if not (each.purpose is Purpose.EXIT and each.status is OrderStatus.UNKNOWN)
-        )
 
     def _sweep(self, symbol: str, booked: Booked | None, now: int) -> Booked:
         """Book a position that is too small to sell as flat, and close its trade."""
@@ -372,11 +377,3 @@ class OrderManager(Reductions):
                     # The first fill: no order of another position has this entry's number.
                     self.names.begin(symbol, tracked.ref.n)
         return booked
-
-
-def _misfit(known: TrackedOrder, fill: Filled, *, long_over: bool) -> str:
-    if fill.quantity > known.remaining:
-        return f"{plain(fill.quantity)} of {plain(known.remaining)} that were left"
-    if known.status is OrderStatus.REJECTED:
-        return "a rejected one"
-    return "which was over long ago" if long_over else ""

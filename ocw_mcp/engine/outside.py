@@ -39,6 +39,7 @@ class OutsideTrades:
         self._halt_if_forced(fill)
         if not booked.position or booked.opened:
             self._guard.release(symbol)
+            self._manager.names.end(symbol)
         if not booked.position:
             return
         closes, enlarged = self._treatment == "close" or self._guard.flattening, booked.position * fill.side.sign > 0

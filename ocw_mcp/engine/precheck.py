@@ -230,7 +230,7 @@ class Precheck:
         `target` is the leg's target, rounded to the tick; `stop` is the open position's stop, for an addition.
         """
         orders = self._manager.orders
-        if any(orders.live(leg.symbol, Purpose.ENTRY)):
+        if any(orders.live(leg.symbol, Purpose.ENTRY)) or leg.symbol in self._manager.chases:
             return Refusal(RefusalCode.ENTRY_PENDING, limit="one entry", actual="under way")
         if any(orders.live(leg.symbol, Purpose.EXIT)):
             # An exit of unknown outcome counts: it may still close the quantity that an entry adds.

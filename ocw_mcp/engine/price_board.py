@@ -10,6 +10,7 @@ from ocw_mcp.core.market.market import Market
 from ocw_mcp.domain.market import Instrument, OrderBook
 from ocw_mcp.domain.metrics import DERIVATIVES, INDICATORS, RETURNS, no_metric
 from ocw_mcp.domain.money import exact
+from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.time import SECOND, span_ms, span_name
 from ocw_mcp.domain.unknown import Reading, Unknown
@@ -94,10 +95,19 @@ class PriceBoard(Stateful[dict[str, OrderBook]]):
         if valid and symbol in self._market.symbols and (known is None or known.at <= book.at):
             self._state[symbol] = book
 
+    def best(self, symbol: str, side: Side, now: int) -> Decimal | None:
+        """Return the best price (quote) of a side: the bid for a buy, the ask for a sell; None without a recent one."""
+        book = self._recent(symbol, now)
+        return None if book is None else exact(book.bid if side is Side.BUY else book.ask)
+
+    def _recent(self, symbol: str, now: int) -> OrderBook | None:
+        book = self._state.get(symbol)
+        return book if book is not None and 0 <= now - book.at <= self.age_limit_ms else None
+
     def book(self, symbol: str, now: int) -> Liquidity | None:
         """Return the liquidity of a symbol's order book; None if no recent one is known."""
-        book = self._state.get(symbol)
-        if book is None or not 0 <= now - book.at <= self.age_limit_ms:
+        book = self._recent(symbol, now)
+        if book is None:
             return None
         bid, ask = exact(book.bid), exact(book.ask)
         depths = (None if each is None else exact(each) for each in (book.bid_depth, book.ask_depth))

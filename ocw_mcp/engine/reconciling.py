@@ -68,6 +68,7 @@ class Reconciler:
             exchange.found_at = seen.at
             self._effects.record(AccountFound(seen.at, seen.balances, seen.positions, seen.orders))
         self._take_positions(positions, seen.at, now, first=first)
+        self._take_shared(seen)
         self._take_orders(seen, now, first=first)
         self._take_balance(seen, first=first)
         exchange.found = exchange.read = True
@@ -132,6 +133,25 @@ class Reconciler:
                 self._manager.cancel_entries("others have a position in it", symbol)
         exchange.elsewhere, exchange.margin_elsewhere = elsewhere, margin
 
+    def _take_shared(self, seen: AccountSeen) -> None:
+        """Note the symbols of whose base asset the account has more than the books (spot).
+
+        While an exit may be trading, or the account has less, it does not show what others have.
+        """
+        totals = {each.asset: each.total for each in seen.balances} if self._manager.spot else {}
+        shared = set(self._account.exchange.shared)
+        for symbol in self._config.symbols if self._manager.spot else ():
+            instrument = self._manager.prices.instruments.get(symbol)
+            step = ZERO if instrument is None else instrument.step
+            more = totals.get(assets_of(symbol)[0], ZERO) - self._account.ledger.base_balance(symbol)
+            if any(self._orders.live(symbol, Purpose.EXIT)):
+                continue
+            if more >= step and more > ZERO:
+                shared.add(symbol)
+            elif more > -step:
+                shared.discard(symbol)
+        self._account.exchange.shared = sorted(shared)
+
     def _difference(self, symbol: str, seen: Decimal, now: int) -> Decimal:
         """Return by how much (base asset) the exchange's position differs; on spot, what cannot be sold is left out."""
         ledger = self._account.ledger
@@ -183,8 +203,9 @@ class Reconciler:
         position = self._account.ledger.positions.get(symbol)
         if seen is None or position is None or self._manager.spot or position.leverage == max(1, seen.leverage):
             return
-        text = f"{symbol}: its position has leverage {seen.leverage}, the books had {position.leverage}"
-        self._effects.record(Incident(f"{text}; the exchange is right"))
+        if symbol not in self._account.exchange.adopted:
+            text = f"{symbol}: its position has leverage {seen.leverage}, the books had {position.leverage}"
+            self._effects.record(Incident(f"{text}; the exchange is right"))
         self._set_leverage(symbol, seen)
 
     def _set_leverage(self, symbol: str, seen: PositionSeen) -> None:

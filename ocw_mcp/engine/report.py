@@ -71,7 +71,8 @@ def report(engine: Engine, figures: JournalFigures, entry_fee: Decimal, fingerpr
             _waiting(each) for each in engine.orders.live() if each.purpose in (Purpose.ENTRY, Purpose.EXIT)
         ],
         "ended": [{"symbol": symbol, "last": last} for symbol, last in sorted(account.ended.items())],
-        "return": float(end / start - 1),
+        # A book at an exchange that never began has no equity.
+        "return": float(end / start - 1) if start else None,
         "buy_and_hold": _buy_and_hold(config.symbols, counters, entry_fee),
         "max_drawdown": float(account.drawdown.state().deepest),
         "sharpe": sharpe([float(equity) for _, equity in figures.day_equities]),

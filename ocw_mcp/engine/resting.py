@@ -24,12 +24,13 @@ def resting_orders(
 
 def _live(tracked: TrackedOrder, entry: LiveEntry | None) -> RestingOrder:
     order, intent = tracked.order, tracked.intent
+    first = None if entry is None else entry.first
     return RestingOrder(
-        order=order.ref,
+        order=first or order.ref,
         symbol=order.symbol,
         side=order.side,
         quantity=tracked.remaining,
-        filled=tracked.filled,
+        filled=tracked.filled if entry is None else tracked.filled + entry.before,
         limit=None if order.immediate else order.limit_price,
         stop=intent.protect_at,
         target=intent.target_at,

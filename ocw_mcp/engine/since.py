@@ -14,12 +14,12 @@ from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import DecisionKey
 from ocw_mcp.domain.causes import CauseKind
-from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.happenings import Happening, HappeningKind, RestingOrder
 from ocw_mcp.domain.money import ZERO, plain
-from ocw_mcp.domain.orders import ATTACHED, GUARD, RULES, OrderIntent, OrderRef, Purpose, Side
+from ocw_mcp.domain.orders import ATTACHED, GUARD, RULES, OrderRef, Purpose, Side
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.snapshot import Remark, WakeKind, WakeReason
 from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.time import iso
@@ -27,10 +27,20 @@ from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.protection import on_tick
 from ocw_mcp.engine.resting import resting_orders
-from ocw_mcp.engine.since_state import REFUSED_KEPT, THESIS_KEPT, Happenings, LiveEntry, Mover, SinceState
+from ocw_mcp.engine.since_state import (
+    REFUSED_KEPT,
+    Happenings,
+    LiveEntry,
+    Mover,
+    SinceState,
+    action_of,
+    closes,
+    ended,
+    legs_of,
+)
 
-_EXPIRED, _BY_VENUE, _NO_FILL = "expired", "venue", "price"
-"""Why an entry lapsed; the last one of a market order, whose price limit the market had left."""
+_EXPIRED, _BY_VENUE, _NO_FILL, _CHASED = "expired", "venue", "price", "chase"
+"""Why an entry lapsed; `price` for a market order, whose price limit the market had left."""
 
 
 class Since(Stateful[SinceState]):
@@ -56,6 +66,8 @@ class Since(Stateful[SinceState]):
             events.OrderCancelRequested: self._on_cancel_request,
             events.OrderCancelRefused: self._on_cancel_refused,
             events.OrderCanceled: self._on_canceled,
+            events.EntryContinued: self._on_continued,
+            events.EntryLapsed: self._on_lapsed,
             events.OrderFilled: self._on_fill,
             events.OutsideFilled: self._on_outside_fill,
             events.PositionClosed: self._on_close,
@@ -131,7 +143,7 @@ class Since(Stateful[SinceState]):
         key = DecisionKey(made.wake_id, "rules" if made.wake_id == state.decided else "")
         waiting = {str(each.given.key) for each in self._executor.approvals.pending}
         earlier = {order: leg for order, leg in state.legs.items() if order in waiting}
-        state.legs = earlier | _legs(key, decision, tainted=made.tainted)
+        state.legs = earlier | legs_of(key, decision, tainted=made.tainted)
         state.decided, state.refused = made.wake_id, []
         if decision.note and not made.tainted:
             state.noted = None
@@ -144,7 +156,7 @@ class Since(Stateful[SinceState]):
 
     def _on_correction(self, event: events.DecisionCorrected, at: int) -> None:
         state, symbols = self._state, {leg.symbol for leg in event.decision.legs}
-        state.legs |= _legs(DecisionKey(event.wake_id, "again"), event.decision, tainted=event.tainted)
+        state.legs |= legs_of(DecisionKey(event.wake_id, "again"), event.decision, tainted=event.tainted)
         if event.decision.note and not event.tainted:
             state.noted = None
         corrected = [each for each in state.refused if each.symbol in symbols]
@@ -154,6 +166,9 @@ class Since(Stateful[SinceState]):
 
     def _on_intent(self, event: events.OrderIntended, at: int) -> None:
         if event.intent.purpose is not Purpose.ENTRY:
+            return
+        if str(event.ref) in self._state.entries:
+            # It continues a chased entry.
             return
         leg, thesis = self._state.legs.get(event.intent.idempotency_key), None
         if leg is not None and leg.reasoning:
@@ -166,7 +181,7 @@ class Since(Stateful[SinceState]):
         if intent.wake_id is None or event.refusal.code is RefusalCode.APPROVAL_REQUIRED:
             return
         leg = self._state.legs.get(intent.idempotency_key)
-        action = _action(intent) if leg is None else leg.action
+        action = action_of(intent) if leg is None else leg.action
         kind, code = HappeningKind.REFUSED, str(event.refusal.code)
         refused = Happening(at, kind, intent.symbol, intent.principal, cause=action, code=code)
         self._add(refused)
@@ -207,9 +222,9 @@ class Since(Stateful[SinceState]):
             order = tracked.order
             rejected = Happening(at, HappeningKind.REJECTED, order.symbol, cause="stop", code=event.reason.value)
             self._add(msgspec.structs.replace(rejected, price=order.trigger_price))
-        elif tracked is not None and tracked.purpose is Purpose.ENTRY:
+        elif tracked is not None and tracked.purpose is Purpose.ENTRY and not self._goes_on(tracked, event.reason):
             self._state.entries.pop(str(event.ref), None)
-            happening = _ended(HappeningKind.REJECTED, tracked, at)
+            happening = ended(HappeningKind.REJECTED, tracked, at)
             self._add(msgspec.structs.replace(happening, code=event.reason.value))
 
     def _on_cancel_request(self, event: events.OrderCancelRequested, at: int) -> None:
@@ -222,27 +237,56 @@ class Since(Stateful[SinceState]):
 
     def _on_cancel_refused(self, event: events.OrderCancelRefused, at: int) -> None:
         tracked, entry = self._entry(event.ref), self._state.entries.get(str(event.ref))
-        if tracked is not None and entry is not None:
+        if tracked is not None and entry is not None and not self._goes_on(tracked):
             entry.withdrawn = ""
-            self._add(_ended(HappeningKind.NOT_CANCELLED, tracked, at))
+            self._add(ended(HappeningKind.NOT_CANCELLED, tracked, at))
+
+    def _goes_on(self, tracked: TrackedOrder, reason: RejectReason | None = None) -> bool:
+        """Return whether the end of an order is not that of its entry, which is chased; see `ChasedEntries`."""
+        chase = self._manager.chases.get(tracked.order.symbol)
+        if chase is None or chase.current != tracked.ref:
+            return False
+        return not chase.lost and (chase.moving if reason is None else reason is RejectReason.WOULD_TAKE)
+
+    def _on_continued(self, event: events.EntryContinued, at: int) -> None:
+        entry, previous = self._state.entries.pop(str(event.previous), None), self._manager.orders.get(event.previous)
+        if entry is not None:
+            before = entry.before + (ZERO if previous is None else previous.filled)
+            self._state.entries[str(event.ref)] = LiveEntry(
+                entry.sent_at, entry.thesis, first=event.first, before=before
+            )
+
+    def _on_lapsed(self, event: events.EntryLapsed, at: int) -> None:
+        tracked, entry = self._entry(event.ref), self._state.entries.pop(str(event.ref), None)
+        if tracked is not None:
+            lapsed = ended(HappeningKind.CANCELLED, tracked, at, entry)
+            self._add(msgspec.structs.replace(lapsed, detail=event.why))
+            self._lapsed(tracked, _CHASED, entry)
+
+    def _lapsed(self, tracked: TrackedOrder, cause: str, entry: LiveEntry | None) -> None:
+        """Have the agent woken for an entry that has lapsed without a fill, if the policy says so."""
+        filled, order = tracked.filled or (entry is not None and entry.before), tracked.order
+        if self._config.policies.gate.wake_on_lapse and not filled:
+            limit = "" if order.limit_price is None else plain(order.limit_price)
+            self._reasons.append((order.symbol, WakeReason(WakeKind.ENTRY_LAPSED, cause, limit)))
 
     def _on_canceled(self, event: events.OrderCanceled, at: int) -> None:
-        tracked, entry = self._entry(event.ref), self._state.entries.pop(str(event.ref), None)
+        tracked = self._entry(event.ref)
+        if tracked is not None and self._goes_on(tracked):
+            return
+        entry = self._state.entries.pop(str(event.ref), None)
         if tracked is None:
             return
         order, expires_at = tracked.order, tracked.intent.expires_at
-        began_at = entry.sent_at if entry is not None else None
         if entry is not None and entry.withdrawn:
-            happening = _ended(HappeningKind.CANCELLED, tracked, at)
-            self._add(msgspec.structs.replace(happening, began_at=began_at, detail=entry.withdrawn))
+            happening = ended(HappeningKind.CANCELLED, tracked, at, entry)
+            self._add(msgspec.structs.replace(happening, detail=entry.withdrawn))
             return
         expired = expires_at is not None and at >= expires_at
         cause = _EXPIRED if expired else _NO_FILL if order.immediate else _BY_VENUE
-        happening = _ended(HappeningKind.LAPSED, tracked, at)
-        self._add(msgspec.structs.replace(happening, began_at=began_at, cause=cause))
-        if self._config.policies.gate.wake_on_lapse and not tracked.filled:
-            limit = "" if order.limit_price is None else plain(order.limit_price)
-            self._reasons.append((order.symbol, WakeReason(WakeKind.ENTRY_LAPSED, cause, limit)))
+        happening = ended(HappeningKind.LAPSED, tracked, at, entry)
+        self._add(msgspec.structs.replace(happening, cause=cause))
+        self._lapsed(tracked, cause, entry)
 
     def _entry(self, ref: OrderRef) -> TrackedOrder | None:
         return self._manager.orders.get(ref) if ref.leg is Purpose.ENTRY else None
@@ -250,9 +294,9 @@ class Since(Stateful[SinceState]):
     def _on_fill(self, fill: events.OrderFilled, at: int) -> None:
         tracked = self._manager.orders.get(fill.ref)
         assert tracked is not None, "a fill is booked on an order of the book"
-        intent = tracked.intent
-        opened = self._book(fill, Happening(at, HappeningKind.FILLED, fill.symbol, intent.principal, order=fill.ref))
-        entry = self._state.entries.get(str(fill.ref))
+        intent, entry = tracked.intent, self._state.entries.get(str(fill.ref))
+        name = fill.ref if entry is None or entry.first is None else entry.first
+        opened = self._book(fill, Happening(at, HappeningKind.FILLED, fill.symbol, intent.principal, order=name))
         if intent.purpose is Purpose.ENTRY and intent.protect_at is not None:
             mover = Mover(intent.principal, intent.protect_at, intent.target_at, opened)
             self._state.movers[fill.symbol] = mover
@@ -271,7 +315,9 @@ class Since(Stateful[SinceState]):
         if before * signed < 0:
             closed = -before if abs(signed) > abs(before) else signed
             average = round(fill.price + fill.realised / closed, 8)
-            cause = happening.cause or self._closes(fill)
+            cause = happening.cause
+            if isinstance(fill, events.OrderFilled):
+                cause = cause or closes(self._manager.orders.get(fill.ref), fill, self._state.rules)
             self._state.reduced[fill.symbol] = self._add(
                 msgspec.structs.replace(
                     happening,
@@ -291,23 +337,6 @@ class Since(Stateful[SinceState]):
             else:
                 self._add(entered)
         return bool(signed) and fill.position == signed
-
-    def _closes(self, fill: events.OrderFilled | events.OutsideFilled) -> str:
-        """Return what an order that reduces a position carries out, in one word."""
-        tracked = self._manager.orders.get(fill.ref) if isinstance(fill, events.OrderFilled) else None
-        if tracked is None:
-            return ""
-        order, intent = tracked.order, tracked.intent
-        match tracked.purpose:
-            case Purpose.STOP:
-                take, stop = order.take_at, order.trigger_price
-                at_target = take is not None and stop is not None and abs(fill.price - take) < abs(fill.price - stop)
-                return "target" if at_target else "stop"
-            case Purpose.TARGET:
-                return "target"
-        if intent.principal == GUARD:
-            return self._state.rules.get(fill.symbol, GUARD)
-        return "leg" if intent.wake_id is not None else "client" if intent.idempotency_key else "operator"
 
     def _on_close(self, event: events.PositionClosed, at: int) -> None:
         state, symbol = self._state, event.symbol
@@ -367,34 +396,3 @@ class Since(Stateful[SinceState]):
 
     def _on_incident(self, event: events.Incident, at: int) -> None:
         self._add(Happening(at, HappeningKind.INCIDENT, detail=event.text))
-
-
-def _legs(key: DecisionKey, decision: Decision, *, tainted: bool) -> dict[str, Leg]:
-    """Return the legs by the keys of their orders; of a tainted decision without reasons, which may quote others."""
-    return {
-        str(key.leg(place)): Leg(leg.symbol, leg.action, reasoning="" if tainted else leg.reasoning[:THESIS_KEPT])
-        for place, leg in enumerate(decision.legs)
-        if leg.asks
-    }
-
-
-def _action(intent: OrderIntent) -> Action:
-    """Return the action that an order of a leg carries out, if the leg is not known any more."""
-    if intent.purpose is Purpose.ENTRY:
-        return Action.BUY if intent.side is Side.BUY else Action.SHORT
-    return Action.SELL if intent.side is Side.SELL else Action.COVER
-
-
-def _ended(kind: HappeningKind, tracked: TrackedOrder, at: int) -> Happening:
-    """Return the end of an entry, with the quantity that did not fill."""
-    order, intent = tracked.order, tracked.intent
-    return Happening(
-        at,
-        kind,
-        order.symbol,
-        intent.principal,
-        price=order.limit_price,
-        quantity=order.side.sign * tracked.remaining,
-        filled=tracked.filled if tracked.filled != ZERO else None,
-        order=order.ref,
-    )

@@ -1,14 +1,18 @@
 """The saved state of `Since`: bounded lists of happenings, in which the events of one matter are one happening."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Final, Self
 
 import msgspec
 
-from ocw_mcp.domain.decision import Leg
+from ocw_mcp.core.orders.table import TrackedOrder
+from ocw_mcp.domain.asks import DecisionKey
+from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.events import OrderFilled
 from ocw_mcp.domain.happenings import Happening, HappeningKind
 from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import GUARD, OrderIntent, OrderRef, Purpose, Side
 from ocw_mcp.domain.snapshot import Remark
 
 MOST: Final = 64
@@ -92,6 +96,10 @@ class LiveEntry(msgspec.Struct):
     """The reason of the leg that was carried out."""
     withdrawn: str = ""
     """Why its cancel was requested before it expired."""
+    first: OrderRef | None = None
+    """The first order of a chased entry, which names the entry; None for an entry of one order."""
+    before: Decimal = ZERO
+    """The quantity (base asset) that the earlier orders of a chased entry have filled."""
 
 
 class Mover(msgspec.Struct, frozen=True):
@@ -166,3 +174,53 @@ def _join(one: Happening, other: Happening) -> Happening:
     if one.kind in _SUMS:
         return msgspec.structs.replace(other, amount=(one.amount or ZERO) + (other.amount or ZERO), times=times)
     return msgspec.structs.replace(other, times=times)
+
+
+def action_of(intent: OrderIntent) -> Action:
+    """Return the action that an order of a leg carries out, if the leg is not known any more."""
+    if intent.purpose is Purpose.ENTRY:
+        return Action.BUY if intent.side is Side.BUY else Action.SHORT
+    return Action.SELL if intent.side is Side.SELL else Action.COVER
+
+
+def ended(kind: HappeningKind, tracked: TrackedOrder, at: int, entry: LiveEntry | None = None) -> Happening:
+    """Return the end of an entry, with the quantity that did not fill; `entry` has what the order does not know."""
+    order, intent = tracked.order, tracked.intent
+    filled = tracked.filled if entry is None else tracked.filled + entry.before
+    return Happening(
+        at,
+        kind,
+        order.symbol,
+        intent.principal,
+        price=order.limit_price,
+        quantity=order.side.sign * tracked.remaining,
+        filled=filled if filled != ZERO else None,
+        order=order.ref if entry is None or entry.first is None else entry.first,
+        began_at=None if entry is None else entry.sent_at,
+    )
+
+
+def legs_of(key: DecisionKey, decision: Decision, *, tainted: bool) -> dict[str, Leg]:
+    """Return the legs by the keys of their orders; of a tainted decision without reasons, which may quote others."""
+    return {
+        str(key.leg(place)): Leg(leg.symbol, leg.action, reasoning="" if tainted else leg.reasoning[:THESIS_KEPT])
+        for place, leg in enumerate(decision.legs)
+        if leg.asks
+    }
+
+
+def closes(tracked: TrackedOrder | None, fill: OrderFilled, rules: Mapping[str, str]) -> str:
+    """Return what an order that reduces a position carries out, in one word; `rules` are those that close positions."""
+    if tracked is None:
+        return ""
+    order, intent = tracked.order, tracked.intent
+    match tracked.purpose:
+        case Purpose.STOP:
+            take, stop = order.take_at, order.trigger_price
+            at_target = take is not None and stop is not None and abs(fill.price - take) < abs(fill.price - stop)
+            return "target" if at_target else "stop"
+        case Purpose.TARGET:
+            return "target"
+    if intent.principal == GUARD:
+        return rules.get(fill.symbol, GUARD)
+    return "leg" if intent.wake_id is not None else "client" if intent.idempotency_key else "operator"

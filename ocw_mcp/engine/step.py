@@ -68,7 +68,7 @@ class Engine:
         self.decisions = DecisionCycle(self.manager, self.executor, self._after_decision)
         self.since = Since(self.manager, self.executor)
         self._effects.observe = self.since.observe
-        self._reports = VenueReports(self.guard)
+        self._reports = VenueReports(self.guard, self.executor.chased)
         self._operator = OperatorCommands(self.guard, self.executor, self.decisions, self._reports)
         self._callers = Callers(self.guard, self.executor, self.decisions, self._operator)
         self.counters = RunCounters()
@@ -132,6 +132,8 @@ class Engine:
             self._operator.take(event, now)
         elif isinstance(event, steps.Asked):
             self._callers.take(event, now)
+        elif isinstance(event, steps.RunEnds):
+            self.manager.cancel_entries("the run ends")
         elif self._reports.take(event, now):
             if isinstance(event, FundingPaid):
                 self.counters.paid(event)
@@ -190,7 +192,7 @@ class Engine:
             if not frame.late:
                 self._raise(self._exits.check(now))
             if frame.closed and not frame.late:
-                follow_prices(self.guard, now)
+                follow_prices(self.guard, {candle.symbol for candle, _ in changes}, now)
                 self._raise(self._near.check())
         for candle, change in changes:
             symbol, close_time = candle.symbol, candle.open_time + candle.interval
@@ -268,6 +270,8 @@ class Engine:
                 self.approvals.refuse(approval, "unanswered", "the operator")
             case steps.Timer(steps.TimerKind.CANCEL, OrderRef() as order, times):
                 self.guard.on_silence(order, times)
+            case steps.Timer(steps.TimerKind.CHASE, str(symbol)):
+                self.executor.chased.on_timer(symbol, now)
             case steps.Timer(steps.TimerKind.DAY):
                 self.account.open_day(now)
             case steps.Timer(steps.TimerKind.DECISION):

@@ -175,7 +175,7 @@ class StopOrders:
         symbol, trigger = stop.order.symbol, stop.order.trigger_price
         quantity = self._account.ledger.quantity(symbol)
         protection = self.protections.get(symbol)
-        if protection is None or trigger is None or stop.cancel_requested:
+        if protection is None or trigger is None or stop.cancel_requested or stop.order.side.sign * quantity > 0:
             return False
         if stop.follows_position and not self.manager.names.of_position(stop):
             # It has to end with the earlier position for which it was placed.

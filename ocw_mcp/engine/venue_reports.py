@@ -20,6 +20,7 @@ from ocw_mcp.domain.orders import (
 )
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import iso
+from ocw_mcp.engine.chase import ChasedEntries
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.outside import OutsideTrades
 from ocw_mcp.engine.reconciling import Reconciler
@@ -28,8 +29,9 @@ from ocw_mcp.engine.reconciling import Reconciler
 class VenueReports:
     """Takes the reports of the venue, one at a time."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, chased: ChasedEntries) -> None:
         self._guard = guard
+        self._chased = chased
         self._manager = guard.manager
         self._account = guard.manager.account
         self._effects = guard.manager.effects
@@ -81,6 +83,7 @@ class VenueReports:
         if isinstance(report, Filled):
             self._traded(change.tracked.order.symbol, report.traded_at)
         self._guard.on_report(change, now)
+        self._chased.on_report(change, now)
         match report:
             case Rejected(_, RejectReason.ONLY_REDUCTIONS, text):
                 self._manager.lower(f"the exchange takes only reductions: {text}")

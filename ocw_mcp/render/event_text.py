@@ -147,6 +147,10 @@ def event_text(
             return f"refused {what}: {refusal_text(refusal, quote)}"
         case events.OrderAccepted(ref, venue_order_id):
             return f"{ref} accepted by the venue as {_named(VENUE, venue_order_id, quote)}"
+        case events.EntryContinued(ref, previous, first):
+            return f"{ref} takes the place of {previous}" + (f" in the entry {first}" if first != previous else "")
+        case events.EntryLapsed(ref, left, why):
+            return f"the entry of {ref} ended, {plain(left)} of it unfilled: {printable(why)}"
         case events.OrderRejected(ref, reason, text):
             if reason in NOT_SENT_FOR:
                 return f"{ref} was not sent: {printable(text)}"

@@ -3,7 +3,8 @@
 They fire once the missed candles are known and prices of now arrive. Without that they would judge the prices before
 the downtime: report an outage that was none, close a position at a price that is over, begin a day with another equity,
 or cancel an entry that has filled meanwhile. Deadlines do not wait: those of decisions, of approvals, and of positions
-without protection.
+without protection. The last ones wait only until a restarted book has seen its account at an exchange, where the stop
+may stand.
 """
 
 from collections.abc import Iterable

@@ -21,7 +21,7 @@ from ocw_mcp.engine.waiting_entries import clear_again
 from ocw_mcp.runtime.inbox import Inbox, MarketEnded
 from ocw_mcp.runtime.outbox import Outbox
 
-LONGEST_PAUSE_S: Final = 30
+LONGEST_PAUSE_S: Final = 10
 """The longest pause (s) between two attempts to open the venue."""
 MOST_FAILURES: Final = 5
 """The number of failures of the venue's reports, without a report between them, after which the run ends."""
@@ -48,6 +48,8 @@ class ExchangeLink:
         self._foreign: set[asyncio.Task[None]] = set()
         self._complete_until: int | None = None
         """The exchange's time (ms) until which the engine has every fill, payment and transfer; None before any."""
+        self.looking = False
+        """Whether a restarted book has not seen its account yet: until then it does not know which stops it has."""
         self._instruments: dict[str, Instrument] = {}
         """The filters by symbol, which the exchange reported last."""
 
@@ -60,6 +62,7 @@ class ExchangeLink:
     def note(self, seen: AccountSeen) -> None:
         """Note that the engine took a report of the account, before which everything until its time was reported."""
         self._complete_until = max(seen.at, self._complete_until or seen.at)
+        self.looking = False
 
     def set_instruments(self, instruments: Sequence[Instrument]) -> None:
         """Let the venue use the filters that the exchange reports from now on."""
@@ -88,6 +91,7 @@ class ExchangeLink:
         refs = frozenset(each.ref for each in self._engine.orders.live())
         began_at = self._engine.counters.began_at
         since = (began_at or self._engine.now) if self._complete_until is None else self._complete_until
+        self.looking = True
         self._tasks.append(asyncio.ensure_future(self._listen()))
         self._tasks.append(asyncio.ensure_future(self._reopen(refs, since)))
 
@@ -123,7 +127,10 @@ class ExchangeLink:
         pause_s, failed = 1, False
         while True:
             known = [each for each in self._engine.orders.live() if each.ref in refs]
-            orders = [KnownOrder(each.order, tuple(each.venue_order_ids), each.cancel_requested) for each in known]
+            orders = [
+                KnownOrder(each.order, tuple(each.venue_order_ids), each.cancel_requested, each.unknown_since)
+                for each in known
+            ]
             try:
                 await self.venue.open(orders, since)
                 break
@@ -132,7 +139,9 @@ class ExchangeLink:
                     failed = True
                     why = f"the exchange's account cannot be read: {error}; it is tried again"
                     self._inbox.put(VenueNotice(VenueNoticeKind.DEGRADED, why))
-                await self._clock.pause(pause_s * SECOND)
+                # A ban ends at a time that the exchange named; the venue itself asks for nothing before.
+                left_ms = LONGEST_PAUSE_S * SECOND if error.until_ms is None else error.until_ms - self._clock.now()
+                await self._clock.pause(min(pause_s * SECOND, max(left_ms, SECOND)))
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             except Exception as error:
                 self._inbox.put(MarketEnded(error))

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from ocw_mcp.domain.market import Candle, FeedNotice, FeedNoticeKind, Frame
 from ocw_mcp.domain.orders import VenueNotice, VenueNoticeKind
 from ocw_mcp.domain.protocols import Feed, LiveFeed, SimulatedVenue, StoredInput
-from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, DecisionSubmitted, TimerFired
+from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, DecisionSubmitted, RunEnds, TimerFired
 from ocw_mcp.runtime.shell import Shell
 
 
@@ -112,6 +112,8 @@ class LiveSteps:
                     await shell.fire(timer)
                 case Command() | Asked():
                     await shell.take_from_outside(known.event)
+                case RunEnds():
+                    await shell.take(known.event)
                 case DecisionReady() | DecisionFailed() | DecisionSubmitted():
                     await shell.asking.take_output(known.event)
                 case _:

@@ -130,6 +130,11 @@ class Outbox:
         self._send_next()
 
     @property
+    def opened(self) -> bool:
+        """Whether the venue has been opened, so that requests leave."""
+        return self._opened
+
+    @property
     def busy(self) -> bool:
         """Whether something is under way, or waits and can be sent."""
         return bool(self._under_way) or (self._opened and any(self._waiting.values()))

@@ -12,7 +12,7 @@ from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.market import Frame, Instrument
-from ocw_mcp.domain.orders import NOT_JOURNALED, AccountSeen, OrderRef, Rejected, VenueReport
+from ocw_mcp.domain.orders import NOT_JOURNALED, AccountSeen, OrderRef, Purpose, Rejected, VenueReport
 from ocw_mcp.domain.protocols import Checkpoint, Clock, Decider, ExchangeVenue, SimulatedVenue, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import DecisionRequest
@@ -20,7 +20,7 @@ from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.engine.summary import summary
 from ocw_mcp.runtime.asking import Asking
-from ocw_mcp.runtime.clock import POLL_MS
+from ocw_mcp.runtime.clock import POLL_MS, loop_speed
 from ocw_mcp.runtime.downtime import Downtime
 from ocw_mcp.runtime.exchange import ExchangeLink
 from ocw_mcp.runtime.inbox import Arrival, Inbox, Request
@@ -30,7 +30,7 @@ from ocw_mcp.runtime.thinking import NEVER
 from ocw_mcp.runtime.validation import validated_request
 
 DRAIN_S: Final = 5.0
-"""The longest time (s) at the end of a run in which reductions and cancels that wait are still sent."""
+"""The longest time (s) at the end of a run in which reductions and cancels that wait are still sent, in real time."""
 
 
 class Shell:
@@ -96,6 +96,9 @@ class Shell:
     def due(self) -> tuple[int, steps.Timer | None]:
         """Return the time (ms) when the next timer or decision is due, and the timer, or None if a decision is next."""
         timers = self.downtime.due(self.timers.items()) if self.downtime.lasts else self.timers.items()
+        if self.exchange is not None and self.exchange.looking:
+            # The stop of a position may stand at the exchange, and nothing can be sent there yet.
+            timers = [each for each in timers if each[0].kind is not steps.TimerKind.PROTECTION]
         at, timer = min(((at, timer) for timer, at in timers), default=(NEVER, None))
         pending = self.asking.pending
         if pending is not None and pending.due < at:
@@ -133,6 +136,7 @@ class Shell:
             await self.take(report)
         if self.exchange is not None and isinstance(report, AccountSeen):
             self.exchange.note(report)
+            self.next_due = self.due()[0]
 
     async def take_early(self) -> None:
         """Take the reports that came before the book began."""
@@ -236,8 +240,16 @@ class Shell:
                 await self.take_all(self.simulated.fill_reductions(self.clock.now()))
 
     async def take_last(self) -> None:
-        """End the run, but first take the costs of decisions that were given up and the venue's reports."""
+        """End the run, but first take the costs of decisions that were given up and the venue's reports.
+
+        An entry that rests at an exchange is cancelled: if it filled later, its position would have no stop.
+        """
         if self.exchange is not None and self.begun:
+            self.exchange.outbox.end_entries()
+            if not self.repeating:
+                event = steps.RunEnds()
+                with self.input(event):
+                    await self.take(event)
             await self._drain(self.exchange.outbox)
         arrived = await self.end()
         if self.begun:
@@ -246,20 +258,19 @@ class Shell:
                     await self.take_report(each)
 
     async def _drain(self, outbox: Outbox) -> None:
-        """Send the reductions and cancels that wait, for at most DRAIN_S, and reject the entries.
+        """Send the reductions and cancels that wait, for at most DRAIN_S, until no entry is live.
 
         What the exchange reports meanwhile is taken: an entry that fills now still gets its stop.
         """
-        outbox.end_entries()
         loop, kept = asyncio.get_running_loop(), list[Arrival]()
-        until = loop.time() + DRAIN_S
+        until = loop.time() + DRAIN_S * loop_speed()
         while (left_s := until - loop.time()) > 0:
             while (arrival := self.inbox.get()) is not None:
                 if isinstance(arrival, VenueReport):
                     await self.take_report(arrival)
                 else:
                     kept.append(arrival)
-            if not outbox.busy:
+            if not (outbox.busy or (outbox.opened and any(self.engine.orders.live(purpose=Purpose.ENTRY)))):
                 break
             await self.inbox.wait(min(left_s, POLL_MS / 1_000))
         for arrival in kept:

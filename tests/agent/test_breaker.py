@@ -9,6 +9,7 @@ from ocw_mcp.adapters.store.views.decisions import DecisionCost
 from ocw_mcp.agent.fewer_calls import FAILURES, OPEN_MS, Breaker
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.time import MINUTE
+from tests.support.examples import examples
 
 NOW = 1_000_000
 
@@ -94,7 +95,7 @@ HOW: dict[CauseKind | None, str] = {
 """Causes as the journal has them, and what was reported to the breaker."""
 
 
-@settings(max_examples=200)
+@examples(50, slow=200)
 @given(st.lists(st.tuples(st.integers(MINUTE, OPEN_MS // 2), st.sampled_from(list(HOW))), max_size=40))
 def test_breaker_is_restored_from_the_journal(asks: list[tuple[int, CauseKind | None]]) -> None:
     breaker, now, journal = Breaker(), 0, list[DecisionCost]()

@@ -41,6 +41,7 @@ class Billed(StandIn):
         return reply
 
 
+@pytest.mark.slow
 async def test_every_answer_is_booked_also_those_that_keep_the_cache() -> None:
     model = Billed()
     async with open_seat(SimulatedFeed(1), load_policies(None), model) as seat:
@@ -52,7 +53,9 @@ async def test_every_answer_is_booked_also_those_that_keep_the_cache() -> None:
     assert 0 <= unbooked <= cost(TokenUsage(plain=1_500, read=7_500, output=800), MODEL, START)
 
 
-@pytest.mark.parametrize(("usd_per_day", "trading"), [("0.1", False), ("0.25", True)])
+@pytest.mark.parametrize(
+    ("usd_per_day", "trading"), [("0.1", False), pytest.param("0.25", True, marks=pytest.mark.slow)]
+)
 async def test_no_day_costs_more_than_its_budget(usd_per_day: str, trading: bool) -> None:
     model = StandIn(output_tokens=800, script=trades if trading else None)
     spent: dict[str, Decimal] = {}

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.agent.conversation import (
@@ -35,6 +35,7 @@ from tests.support.agent import (
 from tests.support.claude import CONTEXT, MODEL
 from tests.support.clocks import Waits
 from tests.support.conversations import BUY, cause
+from tests.support.examples import examples
 
 SELL = ("SOLUSDT", "SELL")
 
@@ -299,7 +300,7 @@ async def test_failing_tool_server_ends_the_conversation_with_a_cause() -> None:
     assert "may have been carried out" in outcome.result.detail
 
 
-@settings(max_examples=40)
+@examples(6, slow=40)
 @given(st.lists(ANSWER, min_size=1, max_size=6))
 def test_any_sequence_of_model_answers_ends_with_a_result(answers: list[Any]) -> None:
     tools = FakeTools()

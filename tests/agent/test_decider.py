@@ -17,6 +17,7 @@ from ocw_mcp.domain.time import DAY, MINUTE
 from ocw_mcp.interfaces.mcp.server import build
 from tests.support.agent import calls, says
 from tests.support.claude_runs import ClaudeRun, ModelByWake, decides, leg
+from tests.support.examples import again_among_slow, some
 from tests.support.markets import ListFeed, path
 from tests.support.runs import policies
 from tests.support.stores import Crash, MemoryStore
@@ -293,6 +294,7 @@ async def killed_again(
         assert last.run.store.fingerprint == expected, die_at
 
 
+@again_among_slow
 async def test_run_killed_at_any_event_resumes_to_the_same_result() -> None:
     script: dict[int, list[Reply | Trouble]] = {
         1: [
@@ -307,7 +309,7 @@ async def test_run_killed_at_any_event_resumes_to_the_same_result() -> None:
     await whole.go()
     touches = whole.run.store.touches
     same = lost = 0
-    for die_at in range(1, touches, 9):
+    for die_at in some(range(1, touches, 9), 10):
         store = MemoryStore()
         store.die_at = die_at
         first = ModelByWake(script)

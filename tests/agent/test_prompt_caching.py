@@ -31,6 +31,7 @@ from ocw_mcp.sandbox.claude.request import MessagesRequest
 from tests.support.agent import REFUSED, TERMS, FakeTools, ScriptedModel, converse, reads, says, submits
 from tests.support.claude import MODEL
 from tests.support.conversations import BUY
+from tests.support.examples import examples
 
 D = Decimal
 AT = day_begins("2026-11-25")
@@ -77,6 +78,7 @@ def test_expected_prefix_cost_equals_the_mean_cost_summed_call_by_call(
     assert abs(warm - billed("1h", between, calls, at, keep_warm=True)) < D("1e-9")
 
 
+@examples(25, slow=100)
 @given(between=gaps, calls=st.integers(10, 40).map(lambda tenths: D(tenths) / 10), at=prices)
 def test_chosen_cache_plan_is_the_cheapest(between: list[int], calls: Decimal, at: CachePrices) -> None:
     best = cheapest_plan(between, calls, at)

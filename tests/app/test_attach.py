@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ocw_mcp.adapters.control.address import Address, write_address
+from ocw_mcp.adapters.control.keys import ApiKey, Connection, HostClass, Kept, keep_key
 from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.adapters.store.journal import SqliteStore
@@ -268,10 +269,10 @@ async def test_simulated_market_is_chosen_without_asking_the_exchange(tmp_path: 
     assert await market_of(tmp_path, "sim") == SIMULATED
 
 
-def live_book(directory: Path, kind: str = "binance") -> None:
+def live_book(directory: Path, kind: str = "binance", mode: Mode = Mode.PAPER) -> None:
     """Create the empty book of a live market of one symbol."""
     market = MarketIdentity(kind, Product.SPOT, MINUTE, ("ETHUSDT",), "c" * 64)
-    stamp = BookStamp(Mode.PAPER, "paper", "paper-10000", Product.SPOT, market)
+    stamp = BookStamp(mode, "paper", "paper-10000", Product.SPOT, market)
     with StateLock(directory) as lock:
         SqliteStore.open(directory, stamp, book_id="cccccc", created_at=1, check_lock=lock.require_held).close()
 
@@ -298,6 +299,28 @@ async def test_book_of_a_market_that_this_version_does_not_know_is_refused(tmp_p
     with pytest.raises(AttachError, match=rf"trades the market {kind!r}, which this .*; upgrade") as refused:
         await Attachment(tmp_path, never)()
     assert refused.value.code == "OTHER_MARKET"
+
+
+async def test_engine_of_a_demo_book_is_started_by_a_person(tmp_path: Path) -> None:
+    live_book(tmp_path, mode=Mode.DEMO)
+    with pytest.raises(AttachError, match=r"is a demo book, .* ocw run --mode demo --market binance") as refused:
+        await Attachment(tmp_path, never)()
+    assert refused.value.code == "NOT_RUNNING"
+
+
+async def test_no_paper_book_is_created_in_a_connected_directory(tmp_path: Path) -> None:
+    made = Connection(
+        mode=Mode.DEMO,
+        product=Product.UM,
+        host=HostClass.LOOPBACK,
+        fingerprint="f",
+        account="a",
+        checked_at=1,
+        kept=Kept.ENVIRONMENT,
+    )
+    keep_key(tmp_path, made, ApiKey("k" * 16, "s" * 16))
+    with pytest.raises(AttachError, match=r"has a key for a demo book, .* ocw run --mode demo"):
+        await Attachment(tmp_path, never)()
 
 
 async def test_book_of_a_recorded_market_is_started_by_a_person(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_request_without_tools_is_at_most_33_percent_of_the_prototype() -> None:
     assert ours <= 0.33 * sum(PROTOTYPE.values())
 
 
-@pytest.mark.parametrize("looks", ["rounds_2", "two_looks_in_one_round"])
+@pytest.mark.parametrize("looks", [pytest.param("rounds_2", marks=pytest.mark.slow), "two_looks_in_one_round"])
 async def test_two_looks_cost_at_most_0_0059_usd_of_input(looks: str) -> None:
     found = (await measure_input())[looks]["warm"]
     assert found["results"] > 0

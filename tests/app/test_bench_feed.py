@@ -28,6 +28,7 @@ SPEC = TrafficSpec(dict.fromkeys(SYMBOLS, 100.0), BEGIN, minutes=2, per_minute=3
 NOTHING_LOST = {"lost": 0, "candles_missing": 0, "candles_repeated": 0, "candles_different": 0, "late": 0}
 
 
+@pytest.mark.slow
 def test_feed_bench_loses_no_message_and_counts_malformed_ones() -> None:
     found = FeedBench(SMALL).speed()
     assert found.items() >= NOTHING_LOST.items()

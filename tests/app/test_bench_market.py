@@ -123,6 +123,7 @@ def tape(tmp_path: Path) -> Path:
     return write_zip(tmp_path, candles, "ETHUSDT-1m-2026-03-09.zip")
 
 
+@pytest.mark.slow
 def test_market_bench_compares_a_tape_and_draws_a_picture(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     picture = tmp_path / "market.png"

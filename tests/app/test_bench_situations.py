@@ -13,6 +13,7 @@ from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.render.quotations import is_name
+from tests.support.examples import slow_after
 
 SITUATIONS = load()
 MOST = 6_897
@@ -75,7 +76,7 @@ def reading_in(context: str, symbol: str, metric: str) -> float | None:
     return None
 
 
-@pytest.mark.parametrize("name", SITUATIONS)
+@pytest.mark.parametrize("name", slow_after(10, SITUATIONS))
 async def test_request_shows_each_fact_of_a_situation(name: str) -> None:
     found = await played(SITUATIONS[name])
     missing = [texts for texts in SITUATIONS[name].facts if not shows(found.context, texts)]

@@ -23,6 +23,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.time import HOUR, MINUTE
 from tests.support.claude import KEY, served_claude
+from tests.support.examples import again_among_slow, some
 
 HOURS = 9
 
@@ -48,7 +49,8 @@ async def run(
         return store.fingerprint, [event for _, event in store.all_events()]
 
 
-@pytest.mark.parametrize("character", ["trader", "refuser"])
+@again_among_slow
+@pytest.mark.parametrize("character", ["refuser", pytest.param("trader", marks=pytest.mark.slow)])
 async def test_recorded_run_stopped_at_any_time_has_the_same_fingerprint(tmp_path: Path, character: str) -> None:
     record, nobody = tmp_path / "decisions.jsonl", Settings()
     async with served_claude(character) as url:
@@ -58,7 +60,7 @@ async def test_recorded_run_stopped_at_any_time_has_the_same_fingerprint(tmp_pat
     assert (CauseKind.BREAKER in kinds) == (character == "refuser")
     assert (b'reflections":[{' in (tmp_path / "live" / MEMORY_FILE).read_bytes()) == (character == "trader")
     stopped = tmp_path / "stopped"
-    for minutes in (35, 121, 240, 345, 487, HOURS * 60):
+    for minutes in some((35, 121, 240, 345, 487, HOURS * 60), 3):
         replays = ClaudeSetup(nobody, decisions=record)
         fingerprint, _ = await run(stopped, replays, minutes * MINUTE)
         assert replays.recording is not None

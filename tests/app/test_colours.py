@@ -85,7 +85,7 @@ def test_book_is_shown_in_colour_only_if_requested(
 
 
 def test_a_report_shows_gains_and_losses_in_colour(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = ("run", "--market", "sim", "--interval", "15m", "--for", "4d", "--agent", "reckless", "--quiet")
+    run = ("run", "--market", "sim", "--interval", "15m", "--for", "2d", "--agent", "reckless", "--quiet")
     assert "\x1b" not in ocw(*run).out
     monkeypatch.setenv("FORCE_COLOR", "1")
     shown = ocw(*run).out

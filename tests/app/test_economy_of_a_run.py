@@ -21,6 +21,7 @@ from ocw_mcp.runtime import run as runtime_run
 from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.agent import FakeTools, ScriptedModel, says
 from tests.support.claude import MODEL
+from tests.support.examples import again_among_slow, some
 from tests.support.markets import ListFeed, path
 from tests.support.runs import Run, policies
 from tests.support.stores import Crash, MemoryStore
@@ -74,13 +75,14 @@ async def test_agent_is_called_at_each_wake_of_a_moving_market() -> None:
     assert model.asked == list(range(1, 9))
 
 
+@again_among_slow
 async def test_cached_decisions_survive_a_kill_at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 7)
     closes = [100.0] * 100 + [101.0] * 60
     undisturbed = await claude(Holds(), closes, QUIET, MemoryStore()).go()
     causes = [each.decision.cause_kind for each in undisturbed.events(events.DecisionMade)]
     assert causes == ["MODEL_HOLDS", *["REMEMBERED"] * 5, "MODEL_HOLDS", "MODEL_HOLDS", *["REMEMBERED"] * 3]
-    for moment in undisturbed.store.crash_moments():
+    for moment in some(undisturbed.store.crash_moments()):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

@@ -7,9 +7,10 @@ import pytest
 
 from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.domain import events
+from ocw_mcp.domain.account_events import AccountFound
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision, Leg
-from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
+from ocw_mcp.domain.orders import Balance, OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 
 D = Decimal
@@ -119,4 +120,33 @@ def test_moved_stop_is_shown_with_its_old_price_and_a_trailing_one_once() -> Non
     assert lines == [
         "stop      BTCUSDT: stop at 97",
         "protect   BTCUSDT stop 97 -> 99, target 120, trailing 1% by claude at wake 4",
+    ]
+
+
+STOP_REF = OrderRef(1, Purpose.STOP)
+STOP = msgspec.structs.replace(ENTRY, purpose=Purpose.STOP, side=Side.SELL)
+
+
+def test_stop_that_somebody_else_cancels_is_reported() -> None:
+    placed, gone = events.OrderIntended(STOP_REF, STOP, "p"), events.OrderCanceled(STOP_REF, "it was cancelled")
+    line = "canceled  1-s-0, the stop of BTCUSDT, without being asked: it was cancelled"
+    assert told(placed, gone) == [line]
+    assert told(placed, events.OrderCancelRequested(STOP_REF, "moved"), gone) == []
+    closed = events.PositionClosed("BTCUSDT", 0, D(3), D(1))
+    assert told(placed, closed, gone) == ["closed    BTCUSDT, +3 after fees and funding"]
+
+
+def test_refused_cancel_is_shown_only_of_an_order_that_exists() -> None:
+    refused = events.OrderCancelRefused(STOP_REF, "Unknown order sent")
+    assert told(refused) == ["refused   the venue did not cancel 1-s-0: Unknown order sent"]
+    assert told(events.OrderUnknown(STOP_REF, "no answer"), refused) == []
+
+
+def test_account_is_shown_as_found_and_transfers_afterwards() -> None:
+    balance = Balance("USDT", D(100), D(100))
+    found, begun = AccountFound(0, (balance,), (), ()), events.TransferBooked("found-0", D(100), 0)
+    taken = events.TransferBooked("7", D(-40), 0)
+    assert told(found, begun, taken) == [
+        "account   the account was taken over: 100 USDT; 0 position(s), 0 order(s)",
+        "transfer  -40.00: out of the account",
     ]

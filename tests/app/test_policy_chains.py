@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -17,6 +17,7 @@ from ocw_mcp.app.runner import Job, run
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.policies import Policies, looser_and_stricter, policy_keys, value_of
 from ocw_mcp.domain.policy_table import OPTIONAL
+from tests.support.examples import examples
 
 SHIPPED = {name: load_policies(None, name).policies for name in ("default", "conservative", "lab")}
 KEYS = {
@@ -78,7 +79,7 @@ def test_missing_policy_key_takes_its_strictest_value(tmp_path: Path, key: str) 
 
 
 @given(st.sampled_from(sorted(SHIPPED)), st.sets(st.sampled_from(sorted(KEYS))))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@examples(12, slow=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_missing_keys_never_make_a_policy_looser(tmp_path: Path, name: str, missing: set[str]) -> None:
     loaded = load(tmp_path, mine=written(SHIPPED[name], missing))
     assert looser_and_stricter(loaded.policies, SHIPPED[name])[0] == []

@@ -13,6 +13,7 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Canceled, OutsideCause, OutsideFill, Purpose, Side
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.runtime.validation import validated_request
+from tests.support.examples import slow_after
 from tests.support.runs import policies
 from tests.support.wire import Wire
 
@@ -86,7 +87,7 @@ def story(seed: int, *, restarts: bool) -> Wire:
     return wire
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", slow_after(3, range(12)))
 def test_any_decision_is_answered_and_survives_restarts(seed: int) -> None:
     once, often = story(seed, restarts=False), story(seed, restarts=True)
     assert str(once.journal) == str(often.journal)

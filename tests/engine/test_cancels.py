@@ -9,6 +9,7 @@ from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.order_manager import CANCEL_ANSWER_MS, MOST_CANCELS
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
+from tests.support.examples import again_among_slow, some
 from tests.support.invariants import watched
 from tests.support.legs import buy, sell
 from tests.support.markets import START, ListFeed, path
@@ -53,11 +54,12 @@ async def test_a_cancel_request_without_an_answer_ends_as_an_incident() -> None:
     assert still_to_ask(run) == []
 
 
+@again_among_slow
 async def test_a_run_killed_during_a_cancel_resumes_to_the_same_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 1)
     undisturbed, _ = taken_back(1_000)
     await undisturbed.go()
-    for moment in undisturbed.store.crash_moments():
+    for moment in some(undisturbed.store.crash_moments()):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

@@ -13,6 +13,7 @@ from ocw_mcp.engine.summary import summary
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.clocks import HandClock
 from tests.support.deciders import Scripted
+from tests.support.examples import again_among_slow, some
 from tests.support.legs import buy
 from tests.support.markets import START, HandFed, ListFeed, candle
 from tests.support.runs import Run, policies
@@ -137,6 +138,7 @@ async def test_a_live_day_ends_only_with_the_candle_that_closes_at_midnight() ->
     await going
 
 
+@again_among_slow
 @pytest.mark.parametrize("every", [1, 3])
 async def test_a_run_killed_around_midnight_resumes_to_the_same_events(
     every: int, monkeypatch: pytest.MonkeyPatch
@@ -148,7 +150,7 @@ async def test_a_run_killed_around_midnight_resumes_to_the_same_events(
         return await Run(ListFeed(CRASH_AT_MIDNIGHT), script, policy=WAKES, store=store).go()
 
     undisturbed = await run(MemoryStore())
-    for moment in undisturbed.store.crash_moments():
+    for moment in some(undisturbed.store.crash_moments()):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

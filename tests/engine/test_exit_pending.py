@@ -18,8 +18,12 @@ def code(answer: Order | Refusal) -> str:
 @pytest.mark.parametrize("product", Product)
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize("lost", [False, True])
-def test_an_addition_is_refused_while_an_exit_may_still_fill(lost: bool, restarts: bool, product: Product) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_addition_is_refused_while_an_exit_may_still_fill(
+    shared: bool, lost: bool, restarts: bool, product: Product
+) -> None:
     wire = Wire(product)
+    wire.engine.account.exchange.shared = ["BTCUSDT"] if shared else []
     wire.fill(wire.enter())  # type: ignore[arg-type]
     exit_ = wire.close()
     assert isinstance(exit_, Order)
@@ -31,8 +35,8 @@ def test_an_addition_is_refused_while_an_exit_may_still_fill(lost: bool, restart
     view = next(iter(wire.engine.snapshot(wire.now).symbols.values()))
     assert view.feasible.reason == "an order of this symbol is under way"  # type: ignore[union-attr]
     again = wire.close()
-    # Spot has no reduce-only orders: a second exit could sell more than the book owns.
-    assert code(again) == ("sent" if lost and product is Product.UM else "EXIT_PENDING")
+    # Spot has no reduce-only orders: beside coins of others, a second exit could sell more than the book owns.
+    assert code(again) == ("sent" if lost and (product is Product.UM or not shared) else "EXIT_PENDING")
     if isinstance(again, Order):
         assert again.quantity == 10
         wire.give(Canceled(again.ref, "on request"))
@@ -52,6 +56,19 @@ def test_an_entry_is_refused_while_an_exit_of_unknown_outcome_is_live() -> None:
     assert code(wire.enter()) == code(wire.enter(Action.SHORT)) == "EXIT_PENDING"
     wire.give(Canceled(lost.ref, "on request"))
     assert code(wire.enter()) == "sent"
+
+
+def test_an_outcome_is_unknown_since_the_first_report_and_a_second_one_is_silent() -> None:
+    wire = Wire()
+    entry = wire.enter()
+    assert isinstance(entry, Order)
+    wire.give(OutcomeUnknown(entry.ref, "timeout"))
+    since = wire.now
+    wire.tick({"BTCUSDT": 100.0})
+    wire.restart()
+    assert wire.give(OutcomeUnknown(entry.ref, "the process ended")) == []
+    (tracked,) = wire.engine.orders.live()
+    assert tracked.unknown_since == since
 
 
 @pytest.mark.parametrize("lost", [False, True])

@@ -16,6 +16,7 @@ from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
+from tests.support.examples import again_among_slow, some
 from tests.support.invariants import watched
 from tests.support.legs import buy
 from tests.support.markets import ListFeed, candle, path
@@ -242,13 +243,14 @@ async def alarmed(store: MemoryStore | None = None) -> Run:
     return await Run(two_symbols(9), Alarmed(box), policy=WAKES, store=store, commands=box).go()
 
 
+@again_among_slow
 async def test_a_flatten_killed_at_any_step_resumes_to_the_same_events(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runtime_run, "POLL_EVERY", 1)
     whole = await alarmed()
     assert len(whole.events(events.PositionClosed)) == 2
-    for moment in whole.store.crash_moments():
+    for moment in some(whole.store.crash_moments()):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

@@ -11,6 +11,7 @@ from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.runtime import run as runtime_run
 from tests.engine.test_report import report_of
 from tests.support.deciders import Scripted
+from tests.support.examples import again_among_slow, some
 from tests.support.invariants import watched
 from tests.support.legs import buy, sell, short
 from tests.support.markets import START, ListFeed, candle
@@ -102,6 +103,7 @@ async def test_funding_reported_twice_is_booked_once() -> None:
     assert done.engine.account.ledger.wallet == wallet
 
 
+@again_among_slow
 @pytest.mark.parametrize(
     ("every", "rate", "late"), [(1, 0.001, 0), (3, 0.001, 3), (1, 0.001, 3), (1, None, 0), (3, None, 0)]
 )
@@ -112,7 +114,7 @@ async def test_a_run_killed_at_a_funding_time_resumes_to_the_same_events(
     script: dict[int, object] = {1: buy("97"), 4: sell()}
     undisturbed = await run(script, rate=rate, late=late).go()
     assert len(undisturbed.events(events.FundingBooked)) == 1
-    for moment in undisturbed.store.crash_moments():
+    for moment in some(undisturbed.store.crash_moments()):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

@@ -12,6 +12,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from tests.engine.test_report import report_of
 from tests.support.deciders import Scripted
+from tests.support.examples import slow_after
 from tests.support.invariants import watched
 from tests.support.legs import buy, sell, short
 from tests.support.runs import Run, policies
@@ -52,14 +53,17 @@ async def run_over(folder: Path, script: dict[int, Decision], policy: object = H
 
 @pytest.mark.parametrize(
     ("months", "open_it", "way", "hours"),
-    [
-        ("", buy, 1, 8),
-        ("03", buy, 1, 8),
-        ("04", short, -1, 8),
-        ("03 04", short, -1, 8),
-        ("03", buy, 1, 4),
-        ("04", buy, 1, 1),
-    ],
+    slow_after(
+        2,
+        [
+            ("03", buy, 1, 8),
+            ("04", short, -1, 8),
+            ("", buy, 1, 8),
+            ("03 04", short, -1, 8),
+            ("03", buy, 1, 4),
+            ("04", buy, 1, 1),
+        ],
+    ),
 )
 async def test_each_funding_time_settles_once_with_or_without_a_rate(
     tmp_path: Path, months: str, open_it: object, way: int, hours: int

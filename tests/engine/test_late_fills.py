@@ -4,7 +4,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
@@ -17,6 +17,7 @@ from ocw_mcp.domain.orders import Accepted, Canceled, Filled, Order, OutcomeUnkn
 from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.engine.protection import protection_timer
+from tests.support.examples import examples
 from tests.support.wire import Wire, by_the_fills, replaced
 
 D = Decimal
@@ -216,7 +217,7 @@ KINDS = ("enter", "enter", "fill", "fill", "fill", "close", "tick", "fire", "res
 STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 5), st.integers(1, 8)), min_size=5, max_size=30)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(15, slow=60)
 @given(st.sampled_from(Product), STEPS)
 @example(
     Product.UM,

@@ -11,6 +11,7 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.runtime import run as runtime_run
+from tests.support.examples import again_among_slow, slow_after, some
 from tests.support.invariants import watched
 from tests.support.managing import Managing, covered, parts_of, reduced, trailed, wild_path
 from tests.support.markets import ListFeed
@@ -48,7 +49,7 @@ class Meddled(Managing):
 
 
 @pytest.mark.parametrize("product", [Product.UM, Product.SPOT])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", slow_after(1, range(4)))
 async def test_halt_flatten_and_resume_never_loosen_a_trailing_stop(seed: int, product: Product) -> None:
     decider, feed = Meddled(seed, product), ListFeed(wild_path(seed, 150), product=product)
     run = Run(feed, decider, policy=POLICY, commands=decider.commands, venue=Mortal(product=product))
@@ -58,7 +59,7 @@ async def test_halt_flatten_and_resume_never_loosen_a_trailing_stop(seed: int, p
 
 
 @pytest.mark.parametrize("product", [Product.UM, Product.SPOT])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", slow_after(2, range(6)))
 async def test_stops_quantities_and_results_are_those_of_the_oracle(seed: int, product: Product) -> None:
     run = await covered(reduced(trailed(watched(book(seed, product, 150))))).go()
     assert run.events(events.ProtectionSet)
@@ -68,7 +69,8 @@ async def test_stops_quantities_and_results_are_those_of_the_oracle(seed: int, p
         assert all(abs(each) < Decimal("1e-9") for differences in parts for each in differences)
 
 
-@pytest.mark.parametrize("product", [Product.UM, Product.SPOT])
+@again_among_slow
+@pytest.mark.parametrize("product", [Product.UM, pytest.param(Product.SPOT, marks=pytest.mark.slow)])
 async def test_a_crash_while_a_position_is_managed_resumes_to_the_same_events(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,7 +79,7 @@ async def test_a_crash_while_a_position_is_managed_resumes_to_the_same_events(
     assert any(each.trail for each in undisturbed.events(events.ProtectionSet))
     assert isinstance(undisturbed.venue, Mortal)
     touches = undisturbed.venue.touches
-    for moment in range(1, touches + 1, max(1, touches // 9)):
+    for moment in some(range(1, touches + 1, max(1, touches // 9))):
         dying = MemoryStore()
         with pytest.raises(Crash):
             await book(3, product, 40, dying, Mortal(moment, product)).go()

@@ -187,6 +187,7 @@ async def test_a_late_or_repeated_candle_changes_nothing() -> None:
     assert run_.store.fingerprint == fingerprint
 
 
+@pytest.mark.slow
 async def test_a_daily_loss_forbids_entries_until_the_next_utc_day() -> None:
     crash = [candle(0, 100.0), candle(1, 100.0), candle(2, 75.0, open_=75.0)]
     rest = [candle(index, 75.0) for index in range(3, 1445)]

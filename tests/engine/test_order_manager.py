@@ -27,8 +27,10 @@ class Outrun(RiskOfficer):
         super().__init__(run.config.policies)
         self._account = run.engine.account
 
-    def check_entry(self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int) -> ClearedOrder | Refusal:
-        answer = super().check_entry(intent, account, ref, now)
+    def check_entry(
+        self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int, within: Decimal | None = None
+    ) -> ClearedOrder | Refusal:
+        answer = super().check_entry(intent, account, ref, now, within)
         self._account.version += 1
         return answer
 

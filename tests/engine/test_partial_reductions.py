@@ -17,6 +17,7 @@ from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
+from tests.support.examples import again_among_slow, some
 from tests.support.invariants import watched
 from tests.support.legs import buy, sell, short
 from tests.support.markets import START, ListFeed, candle
@@ -189,6 +190,7 @@ async def test_a_short_is_reduced_like_a_long() -> None:
     assert stop.order.quantity == -run.engine.account.ledger.quantity(BTC)
 
 
+@again_among_slow
 @PRODUCTS
 async def test_a_run_killed_in_a_reduction_resumes_to_the_same_events(
     product: Product, monkeypatch: pytest.MonkeyPatch
@@ -201,7 +203,7 @@ async def test_a_run_killed_in_a_reduction_resumes_to_the_same_events(
 
     undisturbed = await go(MemoryStore())
     assert legs(undisturbed) == "exxx"
-    for moment in range(1, undisturbed.store.touches + 1, 5):
+    for moment in some(range(1, undisturbed.store.touches + 1, 5)):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

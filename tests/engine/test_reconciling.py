@@ -45,6 +45,18 @@ def incidents(wire: Wire) -> list[str]:
     return [each.text for each in wire.journal if isinstance(each, Incident)]
 
 
+def test_account_without_a_balance_reaches_no_limit() -> None:
+    wire, account = exchange_wire(), AccountAtExchange(quote="0")
+    read(wire, account)
+    wire.tick({"BTCUSDT": 100.0})
+    assert wire.engine.account.trading_state is TradingState.ACTIVE
+    account.quote = D(3_000)
+    wire.give(Transferred("7", D(3_000), wire.now))
+    assert wire.engine.account.trading_state is TradingState.ACTIVE
+    state = wire.engine.account
+    assert (state.drawdown.state().watched, state.day.today.opening) == (D(3_000), D(3_000))
+
+
 def read(wire: Wire, account: AccountAtExchange, times: int = 1) -> None:
     """Report the account, a second after the report before it."""
     for _ in range(times):

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.domain.decision import Action
@@ -25,6 +25,7 @@ from ocw_mcp.domain.steps import TimerFired
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.protection import protection_timer
 from tests.support.account_at_exchange import AccountAtExchange, exchange_wire, live_policy
+from tests.support.examples import examples
 
 D = Decimal
 BTC = "BTCUSDT"
@@ -192,7 +193,7 @@ ACTS = ("enter", "short", "close", "others", "flatten", "money", "stop", "trigge
     st.sampled_from(["enter", "short", "others"]),
     st.lists(st.tuples(st.sampled_from(ACTS), st.integers(1, 20), st.booleans()), max_size=10),
 )
-@settings(max_examples=50, deadline=None)
+@examples(10, slow=50)
 def test_two_quiet_reports_later_the_books_are_the_account(
     product: Product, positions: str, first: str, acts: list[tuple[str, int, bool]]
 ) -> None:

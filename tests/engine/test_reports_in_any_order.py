@@ -10,6 +10,7 @@ from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.events import Incident, OutsideFilled, TransferBooked
 from ocw_mcp.domain.orders import (
     Accepted,
+    CancelRefused,
     Filled,
     FundingPaid,
     Order,
@@ -208,3 +209,18 @@ def test_no_name_is_used_again_after_a_restart_on_a_disk_that_was_full() -> None
     wire.give(VenueNotice(VenueNoticeKind.CONNECTING, "the run goes on"))
     wire.close()
     assert len(set(wire.names())) == len(wire.sent) == 4
+
+
+def test_a_stop_of_a_position_that_others_closed_covers_no_later_one() -> None:
+    wire, account = begun()
+    old = entered(wire, account)
+    for name, quantity in (("61", 10), ("62", 5)):
+        wire.give(OutsideFill(name, BTC, Side.SELL, D(quantity), D(100), D(0), wire.now, OutsideCause.OTHER_TRADER))
+    assert wire.held() == -5
+    # The exchange has ended the old stop, but the report of that is lost.
+    wire.give(CancelRefused(old.ref, "-2011"))
+    new = wire.last(Purpose.STOP)
+    assert (new.side, new.ref.n > old.ref.n) == (Side.BUY, True)
+    assert not wire.engine.guard.protections[BTC].protected
+    wire.give(Accepted(new.ref, "v2"))
+    assert wire.engine.guard.protections[BTC].protected

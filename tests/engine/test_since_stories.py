@@ -129,7 +129,7 @@ def without_stops(shown: dict[int, tuple[int, Facts]]) -> dict[int, tuple[int, F
     }
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 2, 3))])
 async def test_shown_happenings_are_those_of_the_journal(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 50)
     draw, store, deaths = Random(f"deaths {seed}"), MemoryStore(), 0

@@ -5,7 +5,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 import pytest
-from hypothesis import assume, event, given, settings
+from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from ocw_mcp.domain.asks import RequestKey
@@ -16,6 +16,7 @@ from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.engine.precheck import Instruction
 from tests.support.dice import Decimals, Dice, dice
+from tests.support.examples import examples
 from tests.support.runs import policies
 from tests.support.wire import Wire
 
@@ -106,7 +107,7 @@ def intent_of(wire: Wire, leg: Leg, *, tainted: bool) -> OrderIntent:
     ).intent
 
 
-@settings(deadline=None, max_examples=150)
+@examples(20, slow=150)
 @given(wires(), st.sampled_from((1, -1)), distances, limits, risks, st.booleans())
 def test_entry_by_risk_loses_at_most_its_risk_and_one_step_more_would_lose_more(
     wire: Wire, way: int, away: Decimal, limit: Decimal | None, risk: Decimal, tainted: bool
@@ -122,7 +123,7 @@ def test_entry_by_risk_loses_at_most_its_risk_and_one_step_more_would_lose_more(
     assert intent.quantity % step == 0
 
 
-@settings(deadline=None, max_examples=60)
+@examples(12, slow=60)
 @given(wires(), st.sampled_from((1, -1)), distances, distances, risks)
 def test_addition_by_risk_is_sized_by_the_stop_of_its_position(
     wire: Wire, way: int, away: Decimal, moves: Decimal, risk: Decimal
@@ -151,7 +152,7 @@ narrow = {
 }
 
 
-@settings(deadline=None, max_examples=150)
+@examples(20, slow=150)
 @given(
     wires(**narrow),
     st.sampled_from((1, -1)),

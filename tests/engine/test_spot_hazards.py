@@ -8,7 +8,6 @@ from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Product
 from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Rejected, Side
-from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.steps import Command, Timer, TimerKind
 from ocw_mcp.domain.time import MINUTE, SECOND
@@ -104,13 +103,21 @@ async def test_few_orders_are_rejected_if_a_gap_fills_entry_and_stop() -> None:
     assert flat(run)
 
 
-async def test_a_spot_exit_of_unknown_outcome_is_not_sent_a_second_time() -> None:
+async def test_a_stop_protects_a_spot_position_while_its_exit_is_unknown() -> None:
     venue = LosesExits(1, arrives=False, product=Product.SPOT)
-    run = await on_spot(path([100.0] * 8), {1: buy("97"), 3: sell(), 5: sell()}, venue).go()
+    run = await on_spot(path([100.0] * 6), {1: buy("97"), 3: sell()}, venue).go()
     (lost,) = [each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT]
-    assert [each.refusal.code for each in run.events(events.OrderRefused)] == [RefusalCode.EXIT_PENDING]
-    assert not any(run.engine.orders.live("BTCUSDT", Purpose.STOP)), "it would sell the same quantity"
-    await run.simulation.shell.take(Rejected(lost.ref, RejectReason.NEVER_ARRIVED, "no such order"))
     (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert stop.order.quantity == lost.intent.quantity
     assert run.engine.guard.protections["BTCUSDT"].protected
+    await run.simulation.shell.take(Rejected(lost.ref, RejectReason.NEVER_ARRIVED, "no such order"))
+    assert list(run.engine.orders.live()) == [stop]
+
+
+async def test_a_spot_exit_of_unknown_outcome_may_be_sent_a_second_time() -> None:
+    venue = LosesExits(1, arrives=True, product=Product.SPOT)
+    run = await on_spot(path([100.0] * 8), {1: buy("97"), 3: sell(), 5: sell()}, venue).go()
+    sold = [each.quantity for each in run.events(events.OrderFilled) if each.ref.leg is Purpose.EXIT]
+    bought = [each.quantity for each in run.events(events.OrderFilled) if each.ref.leg is Purpose.ENTRY]
+    assert len([each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT]) == 2
+    assert sum(sold) <= sum(bought)

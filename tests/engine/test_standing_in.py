@@ -12,6 +12,7 @@ from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND
 from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Failing, Scripted
+from tests.support.examples import again_among_slow, some
 from tests.support.legs import buy
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Run, policies
@@ -107,9 +108,10 @@ async def test_a_non_model_agent_decides_even_if_the_budget_is_0() -> None:
     assert {each.decider for each in run.events(events.DecisionMade)} == {"scripted"}
 
 
+@again_among_slow
 async def test_a_run_killed_after_a_model_cost_resumes_to_the_same_events() -> None:
     undisturbed = await dear(MemoryStore()).go()
-    for moment in range(1, undisturbed.store.touches + 1, 7):
+    for moment in some(range(1, undisturbed.store.touches + 1, 7)):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

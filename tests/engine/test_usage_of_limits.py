@@ -4,7 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from ocw_mcp.domain.asks import LegRequest
@@ -15,6 +15,7 @@ from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.engine.precheck import CheckedLimit
 from ocw_mcp.engine.step import Engine
 from tests.support.deciders import Scripted
+from tests.support.examples import examples
 from tests.support.facades import FacadeRun
 from tests.support.markets import ListFeed, candle
 from tests.support.runs import Run, policies
@@ -110,7 +111,7 @@ async def test_free_margin_deducts_losses_positions_and_live_entries(tmp_path: P
     looked.store.close()
 
 
-@settings(max_examples=25, deadline=None)
+@examples(5, slow=25)
 @given(script=st.lists(minutes, min_size=2, max_size=4))
 async def test_limit_usage_agrees_with_a_recount_and_with_each_verdict(script: list[Any]) -> None:
     prices, candles, decisions = dict.fromkeys(SYMBOLS, 100.0), [], {}

@@ -4,12 +4,13 @@ from contextlib import suppress
 from random import Random  # noqa: TID251 - seeded, by Hypothesis
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from ocw_mcp.domain.market import Candle, Product
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Reckless
+from tests.support.examples import examples
 from tests.support.invariants import watched
 from tests.support.markets import ListFeed, candle
 from tests.support.runs import Run, policies
@@ -46,14 +47,14 @@ def walks(seed: int, minutes: int) -> list[Candle]:
     return candles
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(3, slow=30, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**9), product=st.sampled_from(Product))
 async def test_no_decider_breaks_a_limit_or_an_invariant(seed: int, product: Product) -> None:
     run = watched(Run(wild(seed, product), Reckless(seed), policy=POLICY))
     await run.go()
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(1, slow=8, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 10**9),
     product=st.sampled_from(Product),

@@ -12,11 +12,13 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import FeedError, InvariantError, MarketUnreachable, VenueRefused
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import AccountSeen, OrderRef, Purpose, RejectReason, VenueNotice, VenueNoticeKind
+from ocw_mcp.engine.order_names import SKIPPED
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime import outbox
 from ocw_mcp.runtime.run import BookRun
 from ocw_mcp.runtime.shell import DRAIN_S
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
+from tests.support.examples import again_among_slow, among_slow, slow_after
 from tests.support.exchange_requests import LoopClock
 from tests.support.legs import buy, sell
 from tests.support.live import live_frames
@@ -49,7 +51,7 @@ KILLS = [60.0, 60.02, 60.07, 60.12, 60.17, 60.22, 60.5]
 
 @pytest.mark.requirement("E05")
 @pytest.mark.parametrize("killed_s", KILLS)
-@pytest.mark.parametrize("faults", [{}, {"1-e-0": LOST}, {"1-s-0": LOST}, {"1-e-0": NEVER_ARRIVES}])
+@pytest.mark.parametrize("faults", slow_after(2, [{}, {"1-s-0": LOST}, {"1-e-0": LOST}, {"1-e-0": NEVER_ARRIVES}]))
 def test_a_killed_book_restarts_to_the_position_at_the_exchange(killed_s: float, faults: dict[str, str]) -> None:
     async def play() -> None:
         exchange = Exchange()
@@ -71,6 +73,7 @@ async def rest_until(until_s: float) -> None:
     await LoopClock().wait_until(START + round(until_s * 1_000))
 
 
+@again_among_slow
 @pytest.mark.requirement("E05")
 def test_a_book_that_crashes_at_any_commit_restarts_to_the_same_position() -> None:
     async def play(die_at: int) -> bool:
@@ -87,8 +90,27 @@ def test_a_book_that_crashes_at_any_commit_restarts_to_the_same_position() -> No
 
     moment = 3
     while run_in_virtual_time(play(moment)):
-        moment += 13
+        moment += 13 if among_slow else 39
     assert moment > 40
+
+
+@pytest.mark.requirement("E05")
+@pytest.mark.parametrize("killed_s", [60.12, 60.17, 60.22])
+@pytest.mark.parametrize("refuses", [0, 3])
+def test_a_stop_that_outlived_the_process_keeps_its_position_after_a_long_downtime(
+    killed_s: float, refuses: int
+) -> None:
+    async def play() -> None:
+        exchange = Exchange()
+        store = await Process(exchange, FRAMES, ENTERS).killed_at(killed_s)
+        await rest_until(150.0)
+        again = Process(exchange, FRAMES, {}, store=store, refuses=[MarketUnreachable("no answer")] * refuses)
+        await again.go()
+        assert [name for name in exchange.requests if "-x-" in name] == []
+        assert exchange.protected("BTCUSDT")
+        assert again.positions == exchange.positions
+
+    run_in_virtual_time(play())
 
 
 def test_nothing_is_sent_while_a_restart_repeats_its_inputs() -> None:
@@ -118,7 +140,7 @@ def test_a_restart_asks_for_its_live_orders_and_what_happened_since_the_account_
         (rejected,) = again.store.events(events.OrderRejected)
         assert rejected.ref == STOP
         # The guard places another stop under a new id.
-        assert exchange.requests == ["1-e-0", "1-s-1"]
+        assert exchange.requests == ["1-e-0", f"1-s-{SKIPPED + 1}"]
 
     run_in_virtual_time(play())
 
@@ -187,9 +209,9 @@ def test_a_stop_that_waited_for_the_exchange_is_replaced_by_a_newer_one() -> Non
             await rest_until(asyncio.get_running_loop().time() + 3)
             await again.run.shell.ask(ProtectionRequest(stop, "anna", "BTCUSDT", Decimal(stop)))
         await going
-        assert exchange.requests == ["1-e-0", "1-s-0", "1-s-2"]
+        assert exchange.requests == ["1-e-0", "1-s-0", f"1-s-{SKIPPED + 2}"]
         (unsent,) = again.store.events(events.OrderRejected)
-        assert unsent.ref == OrderRef(1, Purpose.STOP, 1)
+        assert unsent.ref == OrderRef(1, Purpose.STOP, SKIPPED + 1)
         assert [each.order.trigger_price for each in again.engine.orders.live()][-1] == Decimal("98.5")
         # The exchange could not be reached, and could be again.
         assert ["the account can" in each.text for each in again.store.events(events.Incident)] == [True, True]
@@ -209,6 +231,18 @@ def test_a_restarted_book_waits_for_an_exchange_that_does_not_answer() -> None:
         assert exchange.protected("BTCUSDT")
         notices = [each.event.kind for each in store.inputs() if isinstance(each.event, VenueNotice)]
         assert notices == [VenueNoticeKind.DEGRADED, VenueNoticeKind.RESTORED]
+
+    run_in_virtual_time(play())
+
+
+def test_a_restarted_book_opens_the_exchange_when_its_ban_ends() -> None:
+    async def play() -> None:
+        exchange = Exchange()
+        store = await Process(exchange, FRAMES, ENTERS).killed_at(60.5)
+        banned = MarketUnreachable("banned", START + 90_000)
+        again = Process(exchange, FRAMES, {}, store=store, refuses=[banned] * 6)
+        await again.killed_at(100.0)
+        assert START + 90_000 < again.venue.shown_at[0] < START + 91_500
 
     run_in_virtual_time(play())
 
@@ -245,6 +279,42 @@ def test_an_entry_under_way_at_the_end_of_a_run_gets_its_stop() -> None:
         assert exchange.requests == ["1-e-0", "1-s-0"]
         assert done.positions == exchange.positions
         assert exchange.protected("BTCUSDT")
+
+    run_in_virtual_time(play())
+
+
+def test_the_end_of_a_run_cancels_a_resting_entry_at_the_exchange() -> None:
+    async def play() -> None:
+        exchange = Exchange()
+        done = await Process(exchange, FRAMES, {1: buy("94", limit="98")}).go(70.0)
+        assert exchange.requests == ["1-e-0", "X1-e-0"]
+        assert list(done.engine.orders.live()) == []
+        (canceled,) = done.store.events(events.OrderCanceled)
+        assert canceled.ref == ENTRY
+        again = Process(exchange, FRAMES, {}, store=done.store.reopened())
+        await again.go(75.0)
+        assert again.venue.opened_with[0][0] == []
+
+    run_in_virtual_time(play())
+
+
+def test_a_run_killed_while_it_ends_can_be_repeated() -> None:
+    async def play() -> None:
+        exchange = Exchange()
+        exchange.faults["X1-e-0"] = NEVER_ARRIVES
+        process = Process(exchange, FRAMES, {1: buy("94", limit="98")})
+        going = asyncio.ensure_future(process.go(70.0))
+        await rest_until(71.0)
+        process.store.commit()
+        left = process.store.reopened()
+        going.cancel()
+        await asyncio.gather(going, return_exceptions=True)
+        assert [type(each.event).__name__ for each in left.inputs()].count("RunEnds") == 1
+        exchange.faults.clear()
+        again = Process(exchange, FRAMES, {}, store=left)
+        await again.go(75.0)
+        assert exchange.requests == ["1-e-0", "X1-e-0"]
+        assert list(again.engine.orders.live()) == []
 
     run_in_virtual_time(play())
 

@@ -6,5 +6,10 @@ from tests.support.exchange_stories import Story
 
 TestStories = Story.TestCase
 TestStories.settings = settings(
-    max_examples=3, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    max_examples=7,
+    stateful_step_count=8,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    derandomize=True,
 )

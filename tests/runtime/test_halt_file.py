@@ -10,6 +10,7 @@ from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
+from tests.support.examples import again_among_slow, some
 from tests.support.legs import add, buy
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Run, policies
@@ -33,6 +34,7 @@ async def run(store: MemoryStore, directory: Path) -> Run:
     return await one.go()
 
 
+@again_among_slow
 async def test_a_halt_file_is_taken_at_the_same_frame_after_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,7 +44,7 @@ async def test_a_halt_file_is_taken_at_the_same_frame_after_a_restart(
     assert (taken.by, taken.after_frame) == ("the file HALT", START + 3 * MINUTE)
     assert undisturbed.engine.account.trading_state is TradingState.HALTED
     assert [each.refusal.code for each in undisturbed.events(events.OrderRefused)] == ["NOT_ACTIVE"]
-    for moment in range(1, undisturbed.store.touches + 1):
+    for moment in some(range(1, undisturbed.store.touches + 1)):
         (tmp_path / "HALT").unlink()
         dying = MemoryStore()
         dying.die_at = moment

@@ -18,6 +18,7 @@ from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import asking
 from tests.support.claude_runs import ClaudeRun, ModelByWake, decides, leg
+from tests.support.examples import again_among_slow, some
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Commands, Run
 from tests.support.stores import Crash, MemoryStore
@@ -150,13 +151,14 @@ async def test_a_resumed_run_repeats_commands_without_a_model_call(
     assert at[0] not in {request.wake for request in model.requests}
 
 
+@again_among_slow
 @pytest.mark.parametrize("verb", [Verb.HALT, Verb.FLATTEN])
 async def test_a_crash_around_a_halt_or_flatten_resumes_to_the_same_events(verb: Verb) -> None:
     script: Script = {1: [decides(1, leg("BUY", limit="103"))], 3: [decides(3, leg("BUY", "ETHUSDT"))]}
     whole = run_with(verb, script, (3, 0))
     await whole.go()
     assert any(each.ref.leg is Purpose.ENTRY for each in whole.events(events.OrderFilled))
-    for die_at in whole.run.store.crash_moments():
+    for die_at in some(whole.run.store.crash_moments()):
         store = MemoryStore()
         store.die_at = die_at
         try:

@@ -31,7 +31,7 @@ def traded(outcome: Outcome) -> bool:
     return len(outcome.record.arrivals) > 5 and len(outcome.record.trades) > 3
 
 
-@pytest.mark.parametrize(("seed", "product"), [(1, Product.UM), (2, Product.SPOT)])
+@pytest.mark.parametrize(("seed", "product"), [(1, Product.UM), pytest.param(2, Product.SPOT, marks=pytest.mark.slow)])
 def test_killed_book_under_faults_breaks_no_oracle(seed: int, product: Product, tmp_path: Path) -> None:
     plan = plan_of(seed, product, 12, 3)
     outcome = run_book(plan, stored_on_disk(tmp_path / "book", plan.market))

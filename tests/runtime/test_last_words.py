@@ -10,6 +10,7 @@ from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
+from tests.support.examples import again_among_slow, some
 from tests.support.legs import add, buy
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Commands, Run, policies
@@ -68,6 +69,7 @@ async def test_an_ended_book_without_commands_stays_unchanged() -> None:
     assert list(again.all_events()) == list(done.all_events())
 
 
+@again_among_slow
 @pytest.mark.parametrize("every", [3, 1_000])
 async def test_a_halt_after_the_last_frame_is_taken_despite_any_crash(
     every: int, monkeypatch: pytest.MonkeyPatch
@@ -76,7 +78,7 @@ async def test_a_halt_after_the_last_frame_is_taken_despite_any_crash(
     undisturbed = await run(MemoryStore(), LateWord(HALT, END))
     (taken,) = undisturbed.events(events.CommandTaken)
     assert taken.after_frame == END
-    for moment in range(1, undisturbed.store.touches + 1):
+    for moment in some(range(1, undisturbed.store.touches + 1)):
         dying, box = MemoryStore(), LateWord(HALT, END)
         dying.die_at = moment
         with pytest.raises(Crash):

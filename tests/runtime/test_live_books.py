@@ -9,6 +9,7 @@ from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.engine.checkpoint import read_checkpoint
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
+from tests.support.examples import again_among_slow, some
 from tests.support.legs import add, buy, sell, short
 from tests.support.live import ListedLive, live_frames
 from tests.support.markets import START
@@ -53,6 +54,7 @@ async def test_live_stop_triggers_between_two_closes() -> None:
     assert START + 2 * MINUTE < fills[-1][0] < START + 3 * MINUTE
 
 
+@again_among_slow
 @pytest.mark.parametrize(("every", "step"), [(10, 3), (1_000, 7)])
 async def test_a_live_crash_at_any_moment_resumes_to_the_same_events(
     every: int, step: int, monkeypatch: pytest.MonkeyPatch
@@ -60,7 +62,7 @@ async def test_a_live_crash_at_any_moment_resumes_to_the_same_events(
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
     whole = (await live_run(MemoryStore()).go()).store
     assert len(whole.domain) > 60
-    for moment in range(1, whole.touches + 1, step):
+    for moment in some(range(1, whole.touches + 1, step)):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):
@@ -70,6 +72,7 @@ async def test_a_live_crash_at_any_moment_resumes_to_the_same_events(
         assert resumed.store.fingerprint == whole.fingerprint, f"died at {moment}"
 
 
+@again_among_slow
 @pytest.mark.parametrize("every", [10, 1_000])
 async def test_crash_among_notices_resumes_to_the_same_incidents(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The feed folds notices before the input log, so a restart repeats them as they were."""
@@ -83,7 +86,7 @@ async def test_crash_among_notices_resumes_to_the_same_incidents(every: int, mon
     ]
     whole = (await live_run(MemoryStore(), frames=notices).go()).store
     assert len(incidents(whole)) >= len(notices)
-    for moment in range(1, whole.touches + 1, 9):
+    for moment in some(range(1, whole.touches + 1, 9)):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

@@ -61,6 +61,7 @@ def test_mute_streams_are_replaced_by_rest_and_without_it_the_book_only_reduces(
     assert_candles_of_the_source(book, market, BEGIN + 10 * MINUTE)
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("D02")
 def test_day_offline_fills_the_gap_and_the_stop_that_was_passed() -> None:
     closes = [90_000.0] * 10 + [88_000.0] * 5 + [91_000.0] * (DAY // MINUTE)

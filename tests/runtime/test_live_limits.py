@@ -59,6 +59,7 @@ def test_stop_triggers_on_the_streams_during_a_ban() -> None:
     assert 600 < again < 610
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("L02")
 def test_stop_that_was_passed_during_a_ban_without_streams_is_filled_after_it() -> None:
     outage = [fault("ban", 190, lasts="5m"), fault("mute", 190, lasts="5m")]

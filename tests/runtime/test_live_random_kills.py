@@ -69,8 +69,9 @@ def outage_ended(store: MemoryStore) -> int | None:
 @pytest.mark.parametrize(
     ("seed", "product", "count"),
     [
-        (1, Product.UM, 2),
-        (2, Product.SPOT, 2),
+        (1, Product.UM, 1),
+        pytest.param(1, Product.UM, 2, marks=pytest.mark.slow),
+        pytest.param(2, Product.SPOT, 2, marks=pytest.mark.slow),
         *(pytest.param(seed, product, 12, marks=pytest.mark.slow) for seed in range(3, 9) for product in Product),
     ],
 )

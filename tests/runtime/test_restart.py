@@ -11,6 +11,7 @@ from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.summary import summary
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
+from tests.support.examples import again_among_slow, some
 from tests.support.legs import add, buy, sell, short
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Commands, Run, policies
@@ -32,6 +33,7 @@ async def run(store: MemoryStore, commands: Commands | None = None) -> Run:
     return await Run(ListFeed(market()), Scripted(SCRIPT), store=store, policy=WAKES, commands=commands).go()
 
 
+@again_among_slow
 @pytest.mark.parametrize("every", [3, 1_000])
 async def test_a_crash_at_any_append_or_commit_resumes_to_the_same_events(
     every: int, monkeypatch: pytest.MonkeyPatch
@@ -40,7 +42,7 @@ async def test_a_crash_at_any_append_or_commit_resumes_to_the_same_events(
     whole = await run(MemoryStore())
     undisturbed = whole.store
     assert len(undisturbed.domain) > 60
-    for moment in undisturbed.crash_moments():
+    for moment in some(undisturbed.crash_moments()):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):
@@ -103,13 +105,14 @@ async def test_after_a_halt_an_addition_is_refused_and_an_exit_passes() -> None:
     assert box.taken == ["c1"]
 
 
+@again_among_slow
 async def test_a_command_is_taken_once_over_any_number_of_crashes() -> None:
     def commands() -> Commands:
         return Commands([Command("c1", "halt", "a person")])
 
     undisturbed = (await run(MemoryStore(), commands())).store
     assert len(undisturbed.events(events.CommandTaken)) == 1
-    for moment in range(1, undisturbed.touches + 1, 2):
+    for moment in some(range(1, undisturbed.touches + 1, 2)):
         dying, box = MemoryStore(), commands()
         dying.die_at = moment
         with pytest.raises(Crash):

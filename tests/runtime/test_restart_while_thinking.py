@@ -7,6 +7,7 @@ from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
+from tests.support.examples import again_among_slow, some
 from tests.support.invariants import watched
 from tests.support.legs import add, buy, sell
 from tests.support.markets import ListFeed, candle
@@ -39,11 +40,12 @@ def every(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", request.param)
 
 
+@again_among_slow
 async def test_a_crash_at_any_store_call_resumes_to_the_same_events() -> None:
     undisturbed = await run(MemoryStore(), Mortal())
     missed = [e for e in undisturbed.events(events.DecisionMade) if e.decision.cause_kind is CauseKind.DEADLINE]
     assert len(missed) == 3
-    for moment in undisturbed.store.crash_moments():
+    for moment in some(undisturbed.store.crash_moments()):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):
@@ -53,11 +55,12 @@ async def test_a_crash_at_any_store_call_resumes_to_the_same_events() -> None:
         assert resumed.engine.state() == undisturbed.engine.state()
 
 
+@again_among_slow
 async def test_a_crash_at_any_venue_call_resumes_to_the_same_events() -> None:
     venue = Mortal()
     undisturbed = await run(MemoryStore(), venue)
     resumed_from = set()
-    for moment in range(1, venue.touches + 1):
+    for moment in some(range(1, venue.touches + 1)):
         dying = MemoryStore()
         with pytest.raises(Crash):
             await run(dying, Mortal(moment))

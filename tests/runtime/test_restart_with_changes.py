@@ -16,6 +16,7 @@ from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
+from tests.support.examples import again_among_slow, some
 from tests.support.legs import buy, sell
 from tests.support.markets import ListFeed, candle, path
 from tests.support.runs import Commands, Run, policies
@@ -47,9 +48,10 @@ async def test_a_command_whose_file_is_not_deleted_is_executed_once() -> None:
     assert len(third.events(events.StateChanged)) == 2
 
 
+@again_among_slow
 async def test_a_command_whose_file_survives_a_crash_is_executed_once() -> None:
     undisturbed = (await part(MemoryStore(), 6, Stubborn([HALT, RESUME]))).store
-    for moment in undisturbed.crash_moments():
+    for moment in some(undisturbed.crash_moments()):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

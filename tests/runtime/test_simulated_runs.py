@@ -60,6 +60,7 @@ async def test_a_book_stopped_several_times_ends_with_the_same_events() -> None:
     assert last.engine.state() == whole.engine.state()
 
 
+@pytest.mark.slow
 async def test_rules_decide_the_same_without_the_readings_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = DEFAULT.policies
     feed = partial(SimulatedFeed, 1, ("BTCUSDT", "SOLUSDT"), days=2, warmup_days=4)

@@ -33,6 +33,14 @@ def test_book_on_spot_of_the_exchange_breaks_no_oracle(seed: int, kills: int) ->
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", [8, 13, 17, 20, 22, 27, 32, 73, 82])
+def test_killed_books_on_spot_break_no_oracle(seed: int) -> None:
+    outcome = traded_on_spot(seed, 12, 3)
+    assert outcome.problems() == []
+    assert outcome.kills == 3
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 31))
 def test_random_books_on_spot_of_the_exchange_break_no_oracle(seed: int) -> None:
     assert traded_on_spot(seed, 12).problems() == []

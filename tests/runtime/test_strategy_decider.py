@@ -14,6 +14,7 @@ from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import run as runtime_run
 from ocw_mcp.runtime.deciders import StrategyDecider
+from tests.support.examples import again_among_slow, some
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Run, policies
 from tests.support.stores import Crash, MemoryStore
@@ -119,11 +120,12 @@ def unsteady() -> Callable[[Snapshot], Decision | None]:
     return decide
 
 
+@again_among_slow
 @pytest.mark.parametrize("every", [3, 1_000])
 async def test_a_restart_takes_decisions_from_the_journal(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
     undisturbed = (await running(unsteady()).go()).store
-    for moment in undisturbed.crash_moments():
+    for moment in some(undisturbed.crash_moments()):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):
@@ -136,10 +138,11 @@ async def test_a_restart_takes_decisions_from_the_journal(every: int, monkeypatc
         assert again.store.fingerprint == resumed.store.fingerprint
 
 
+@again_among_slow
 async def test_a_crashed_run_of_a_deterministic_strategy_has_the_same_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 3)
     undisturbed = (await running(trade).go()).store
-    for moment in undisturbed.crash_moments():
+    for moment in some(undisturbed.crash_moments()):
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

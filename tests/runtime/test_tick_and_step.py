@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
@@ -14,6 +14,7 @@ from ocw_mcp.domain.market import Candle, Opening, Product
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import MINUTE
+from tests.support.examples import examples
 from tests.support.markets import START, ListFeed
 from tests.support.runs import Run, policies
 
@@ -62,7 +63,7 @@ def market(first: float, factor: float, decimals: int, wiggles: list[float]) -> 
     return candles
 
 
-@settings(max_examples=10, deadline=None)
+@examples(2, slow=10)
 @given(
     st.sampled_from([(80.0, 6e-6), (0.0005, 2e5), (3e-6, 20.0), (1.2e5, 1e-4)]),
     st.sampled_from([8, 9, 16]),

@@ -6,7 +6,7 @@ from tests.support.floor import Floor
 
 TestFloor = Floor.TestCase
 TestFloor.settings = settings(
-    max_examples=25,
+    max_examples=10,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -148,9 +148,10 @@ class Rig:
         """The exchange's time, ms."""
         return self.transport.exchange_ms()
 
-    async def open(self, orders: Sequence[Order] = (), since: int | None = None) -> None:
+    async def open(self, orders: Sequence[Order | KnownOrder] = (), since: int | None = None) -> None:
         """Open the venue, and take its reports from then on."""
-        await self.venue.open([KnownOrder(each) for each in orders], since)
+        known = [each if isinstance(each, KnownOrder) else KnownOrder(each) for each in orders]
+        await self.venue.open(known, since)
         self.listen()
         await self.later(0)
 
@@ -163,7 +164,9 @@ class Rig:
 
         self._listener = asyncio.ensure_future(take())
 
-    async def restart(self, orders: Sequence[Order] = (), *, after: float = 0, since: int | None = None) -> None:
+    async def restart(
+        self, orders: Sequence[Order | KnownOrder] = (), *, after: float = 0, since: int | None = None
+    ) -> None:
         """Close the venue, and open a new one after a time (s), which knows some orders."""
         known = self.now if since is None else since
         await self.close()

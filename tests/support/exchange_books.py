@@ -54,6 +54,7 @@ from tests.support.oracles import (
 )
 from tests.support.runs import Run
 from tests.support.sandbox_books import BEGIN, EVERY_CLOSE, EndingFeed, MachineClock
+from tests.support.seen_times import Refusals, joined, settled_at
 from tests.support.stores import Crash, MemoryStore
 from tests.support.venue_records import ExchangeRecord, RecordedPaper, VenueRecord
 
@@ -156,8 +157,6 @@ AGAIN_MS = 10 * SECOND
 """The longest pause between two attempts at an exit beyond the deadline."""
 UNKNOWN_SPOT_MS = 180 * SECOND
 """The time after which an exit of unknown outcome is settled. On spot, a second one could sell too much before."""
-UNREACHABLE = ("ban", "limit", "error", "refuse")
-"""The kinds of faults during which the exchange answers no request of the account."""
 
 
 class Outcome:
@@ -165,6 +164,7 @@ class Outcome:
 
     def __init__(self, plan: Plan, record: VenueRecord, exchange: FaultyExchange) -> None:
         self.plan, self.record, self.exchange = plan, record, exchange
+        self._refusals = Refusals(exchange)
         self.down: list[Span] = []
         self.unsaved: list[Span] = []
         """The times before each death in which nothing was committed."""
@@ -176,28 +176,19 @@ class Outcome:
         return [event for _, event in self.journal if isinstance(event, kind)]
 
     @property
+    def unseen(self) -> list[Span]:
+        """Return the times in which no process ran, or the exchange refused or failed all requests."""
+        return joined([*self.down, *self._refusals.spans])
+
+    @property
     def ended_at(self) -> int:
         return BEGIN + round(self.plan.minutes * MINUTE)
-
-    @property
-    def unreachable(self) -> list[Span]:
-        """The times in which the exchange answered no request: what it does then is learned later."""
-        return [
-            (BEGIN + each.at, BEGIN + each.at + each.lasts)
-            for each in self.exchange.plan.faults
-            if each.kind in UNREACHABLE and each.path == "*" and (each.rest or each.kind != "refuse")
-        ]
-
-    @property
-    def away(self) -> list[Span]:
-        """The times in which the book could do nothing: its process was down, or the exchange did not answer."""
-        return self.down + self.unreachable
 
     def summary(self) -> dict[str, Any]:
         """Return the counts by which one sees that something happened."""
         until, journal = self.ended_at, self.journal
-        naked = [each.lasted for each in naked_spans(self.record, until, self.away)]
-        apart = [each.lasted for each in divergences(self.record, journal, until, self.away + self.unsaved)]
+        naked = [each.lasted for each in naked_spans(self.record, until, self.unseen)]
+        apart = [each.lasted for each in divergences(self.record, journal, until, self.unseen + self.unsaved)]
         return {
             "orders": len(self.record.arrivals),
             "fills": len(self.record.trades),
@@ -217,16 +208,17 @@ class Outcome:
 
     def problems(self, *, converges_ms: int = NOTICE_MS, notice_ms: int = NOTICE_MS) -> list[str]:
         """Return what the oracles found, one sentence each."""
+        unseen = self.unseen
         limits = Limits(self.plan.policy.exposure.max_gross, self.plan.policy.position.max_share)
-        until, record, journal, away = self.ended_at, self.record, self.journal, self.away
+        until, record, journal = self.ended_at, self.record, self.journal
         spot = self.plan.market.product is Product.SPOT
         unknown = UNKNOWN_SPOT_MS if spot else self.plan.policy.stop.deadline_s * SECOND
         return [
             *one_order_per_leg(record, journal, BOOK),
-            *converged(record, journal, converges_ms, until, away + self.unsaved),
-            *protected(record, journal, until, notice_ms=notice_ms, again_ms=AGAIN_MS, unknown_ms=unknown, away=away),
+            *converged(record, journal, converges_ms, until, unseen + self.unsaved),
+            *protected(record, journal, until, notice_ms=notice_ms, again_ms=AGAIN_MS, unknown_ms=unknown, away=unseen),
             *within_budget(record, journal, BOOK, limits),
-            *same_books(record, journal, BEGIN, until - 60 * SECOND, named=not spot),
+            *same_books(record, journal, BEGIN, settled_at(until, 60 * SECOND, unseen), named=not spot),
         ]
 
 

@@ -61,6 +61,7 @@ class Exchange:
         self.positions: dict[str, Decimal] = {}
         self.quote = Decimal(10_000)
         self.averages: dict[str, Decimal] = {}
+        self.leverages: dict[str, int] = {}
         self.live: dict[OrderRef, Order] = {}
         self.said: dict[OrderRef, list[VenueReport]] = {}
         """All reports on each order."""
@@ -90,6 +91,8 @@ class Exchange:
         if order.ref in self.said:
             self.faulty.append(f"{order.ref} was sent twice")
         held = self.positions.get(order.symbol, Decimal(0))
+        if not order.reduce_only:
+            self.leverages[order.symbol] = order.leverage
         if order.reduce_only and held * order.side.sign >= 0:
             self._say(Rejected(order.ref, RejectReason.REDUCE_ONLY, "no position"))
             return
@@ -112,7 +115,11 @@ class Exchange:
             self._say(Canceled(ref, "on request"))
 
     def account(self, at: int) -> AccountSeen:
-        held = [PositionSeen(name, size, self.averages[name]) for name, size in self.positions.items() if size]
+        held = [
+            PositionSeen(name, size, self.averages[name], self.leverages.get(name, 1))
+            for name, size in self.positions.items()
+            if size
+        ]
         orders = [_seen(each) for each in self.live.values()]
         return AccountSeen(at, (Balance("USDT", self.quote, self.quote),), tuple(held), tuple(orders))
 

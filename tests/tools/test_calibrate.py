@@ -98,6 +98,7 @@ def test_parameter_tables_of_the_simulated_market_are_consistent() -> None:
     assert "volatility" in SymbolModel.__annotations__
 
 
+@pytest.mark.slow
 def test_calibration_reads_recorded_months_of_the_exchange(tapes: Path) -> None:
     found = read(tapes / "vision" / "futures")
     assert any(name.startswith("ETHUSDT") for name in found.minutes)

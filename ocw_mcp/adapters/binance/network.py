@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S: Final = 10.0
 _PING_EVERY_S: Final = 20.0
+_CLOSE_S: Final = 2.0
 _LARGEST: Final = 16 * 2**20
 """The largest message (bytes) that is accepted."""
 _PAUSE_AT: Final = 200_000
@@ -112,8 +113,9 @@ class NetworkTransport:
     """
 
     def __init__(self, hosts: Hosts, now_ms: Callable[[], int], speed: float = 1.0, *, keepalive: bool = True) -> None:
-        """`keepalive` sends pings, and closes a connection without pongs; both follow the time of the event loop."""
+        """`keepalive` sends pings, and closes a connection without pongs; both follow real time."""
         self._hosts, self._now_ms, self._keepalive = hosts, now_ms, keepalive
+        self._speed = speed
         self._timeout_s = _TIMEOUT_S * speed
         self._http: httpx2.AsyncClient | None = None
         self._direct: DirectHttp | None = None
@@ -170,9 +172,10 @@ class NetworkTransport:
                 create_connection=_Batched,
                 compression=None,
                 open_timeout=self._timeout_s,
-                close_timeout=2.0,
+                close_timeout=_CLOSE_S * self._speed,
                 max_size=_LARGEST,
-                ping_interval=_PING_EVERY_S if self._keepalive else None,
+                ping_interval=_PING_EVERY_S * self._speed if self._keepalive else None,
+                ping_timeout=_PING_EVERY_S * self._speed,
                 proxy=True if self._hosts.host_class == "exchange" else None,
             )
         except (OSError, TimeoutError, WebSocketException, InvalidURI) as error:

@@ -33,6 +33,7 @@ _KINDS: Final[dict[str, Any]] = {
         steps.DecisionSubmitted,
         steps.Command,
         steps.Asked,
+        steps.RunEnds,
         orders.Accepted,
         orders.Rejected,
         orders.OutcomeUnknown,

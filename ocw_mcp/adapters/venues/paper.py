@@ -129,7 +129,7 @@ class PaperVenue:
         if live is not None:
             self._orders.remove(live)
             self._canceled = live, now
-            self.say(Canceled(ref, "on request"))
+            self.say(Canceled(ref, "on request", live.filled))
         else:
             self.say(CancelRefused(ref, "Unknown order sent."))
 

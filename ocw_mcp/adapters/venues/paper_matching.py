@@ -331,7 +331,7 @@ class PaperMatching:
 
     def _cancel(self, resting: Resting, why: str) -> list[VenueReport]:
         self.orders.remove(resting)
-        return [Canceled(resting.order.ref, f"expired: {why}")]
+        return [Canceled(resting.order.ref, f"expired: {why}", resting.filled)]
 
     def _within_volume(self, symbol: str, price: Decimal, quantity: Decimal) -> Decimal:
         """Return the part of a quantity (base asset) that one fill can trade; all of it before the first candle."""

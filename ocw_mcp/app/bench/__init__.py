@@ -19,6 +19,7 @@ FUNCTIONS: Final = {
     "mcp": "mcp:measure",
     "answers": "answers:measure",
     "agent": "agent:measure",
+    "regime": "regime:measure",
     "memory": "runs:measure_memory",
 }
 """The module and the function of each measurement. One is imported when it is made: none waits for the others."""

@@ -241,5 +241,7 @@ def _closing(target: Target, kept: Kept, wrong: list[Check], stored: bool) -> st
     }[kept]
     if wrong:
         return f"{where}; mend what is wrong, and run it again"
+    if target.mode is Mode.LIVE:
+        return f"{where}; a live book also needs a mandate: ocw connect --mode live --mandate --state {target.state}"
     run = f"ocw run --mode {target.mode} --market binance --product {target.product} --state {target.state}"
     return f"{where}; next: {run}"

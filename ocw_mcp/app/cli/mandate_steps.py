@@ -49,7 +49,7 @@ def give_mandate(request: ConnectRequest, target: Target, key: ApiKey, account: 
         mandate.give(state, msgspec.structs.replace(terms, proven_at=proof.ended_at))
     own = "" if request.policies is None else f" --policies {request.policies}"
     named = f"{own} --policy {request.policy} --symbols {','.join(terms.symbols)}"
-    run = f"ocw run --mode live --market binance --product {target.product}{named} --state {state}"
+    run = f"LIVE_TRADING=true ocw run --mode live --market binance --product {target.product}{named} --state {state}"
     say(f"The mandate is sealed. It is for these policies only: {run}")
 
 

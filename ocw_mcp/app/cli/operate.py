@@ -181,6 +181,8 @@ def _message(verb: Verb, subject: str, result: str, summary: dict[str, Any]) -> 
         by_data = (summary.get("lowered") or {}).get("by") == MARKET_DATA
         todo = "it takes new risk when the market data return" if by_data else "resume again"
         return f"the engine has taken the command, but still takes no new risk: {_stands(summary)}; {todo}"
+    if verb is Verb.SETTLE:
+        return "the engine has taken the command; if the outcome was known, the order stays as it was: ocw orders --all"
     if verb is Verb.FLATTEN and summary.get("positions"):
         outcome = "no new risk is taken, and the open positions are being closed"
     return f"{outcome}; the engine has taken the command: {_stands(summary)}"

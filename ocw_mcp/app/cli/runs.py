@@ -106,6 +106,11 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
         print_json(outcome.report, indent=None)
     else:
         show(outcome.report, outcome.why, console)
+        if access is not None and outcome.report["positions"]:
+            console.print(
+                "the open positions stay at the exchange with their stops, and nobody watches them: start the same "
+                "ocw run again to manage them, or close them with ocw flatten and that run"
+            )
         if request.state is None and not tape_only and not request.quiet:
             console.print("this book was temporary and is deleted; --state DIR or OCW_STATE keeps a book")
     if unwritten:

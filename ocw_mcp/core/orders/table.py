@@ -135,6 +135,8 @@ class TrackedOrder(msgspec.Struct):
     cancels_refused: int = 0
     cancel_refused_at: int = 0
     """How often the venue refused to cancel the order, and the time (ms) of the last refusal."""
+    unknown_since: int | None = None
+    """The time (ms) of the first report that its outcome is unknown: its request was sent, or given up, before."""
     cleared_equity: Decimal = ZERO
     cost: Decimal = ZERO
     beyond: Decimal = ZERO
@@ -178,6 +180,14 @@ class TrackedOrder(msgspec.Struct):
         self.cost += notional
         self.beyond += notional - min(fill.quantity, reserved) * self.worst_price
         return max(ZERO, self.beyond) - before
+
+    def misfit(self, fill: Filled, *, long_over: bool) -> str:
+        """Return a clause that says why a fill does not fit the order; empty if it fits."""
+        if fill.quantity > self.remaining:
+            return f"{plain(fill.quantity)} of {plain(self.remaining)} that were left"
+        if self.status is OrderStatus.REJECTED:
+            return "a rejected one"
+        return "which was over long ago" if long_over else ""
 
     def note(self, report: OrderReport) -> bool:
         """Take from a report what does not depend on the status. Return whether that changed anything."""

@@ -18,7 +18,7 @@ from ocw_mcp.core.risk.sizes import leverage_of, loss_at_stop
 from ocw_mcp.core.risk.verdict import Verdict
 from ocw_mcp.domain.cleared import ClearedOrder, claim_risk_seal
 from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to, plain
-from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, SizeUnit
+from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side, SizeUnit
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible
@@ -104,15 +104,22 @@ class RiskOfficer:
         leverage = leverage_of(entry, account, policies)
         return Assessment(entry, verdicts, leverage, bound, largest, refusal)
 
-    def check_entry(self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int) -> ClearedOrder | Refusal:
-        """Clear an entry that passes every limit; a refusal names the first limit that fails, and the largest size."""
+    def check_entry(
+        self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int, within: Decimal | None = None
+    ) -> ClearedOrder | Refusal:
+        """Clear an entry that passes every limit; a refusal names the first limit that fails, and the largest size.
+
+        `within` is the worst price (quote) at which a market entry may fill, if that is stricter than the policy's.
+        """
         found = self.assess(intent, account)
         if isinstance(found, Refusal):
             return found
         if found.refusal is not None:
             return found.refusal
-        entry = found.entry
-        return self._clear(entry.intent, ref, entry.quantity, account, now, found.leverage, found.bound)
+        entry, bound = found.entry, found.bound
+        if bound is not None and within is not None:
+            bound = (min if intent.side is Side.BUY else max)(bound, within)
+        return self._clear(entry.intent, ref, entry.quantity, account, now, found.leverage, bound)
 
     def clear_again(self, cleared: ClearedOrder, intent: OrderIntent, account: AccountView) -> ClearedOrder | Refusal:
         """Clear an entry that waited to be sent once more, unchanged, if every limit lets it pass at the present price.

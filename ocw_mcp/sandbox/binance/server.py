@@ -107,6 +107,8 @@ class SandboxServer:
             await self._serve(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             pass  # the client has gone, or sent no HTTP
+        except asyncio.CancelledError:
+            pass  # the server ends; asyncio would print a client task that ends as cancelled
         finally:
             self._clients.discard(task)
             writer.close()

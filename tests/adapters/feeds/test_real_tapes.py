@@ -81,6 +81,7 @@ def test_mixed_tape_is_refused_without_product_and_interval() -> None:
         TapeFeed.open(path, Product.SPOT)
 
 
+@pytest.mark.slow
 def test_candles_from_trades_equal_those_of_the_exchange() -> None:
     built = head_of(TapeFeed.open(tape("vision/futures/um/daily/aggTrades/SOLUSDT")))
     told = head_of(TapeFeed.open(tape("vision/futures/um/daily/klines/SOLUSDT")))
@@ -97,6 +98,7 @@ def test_candles_from_trades_equal_those_of_the_exchange() -> None:
         assert mine == pytest.approx(theirs, rel=2e-4)
 
 
+@pytest.mark.slow
 def test_recorded_metrics_and_funding_are_in_frames_of_their_times() -> None:
     feed = TapeFeed.open(tape("vision/futures/um"), interval="1m", symbols=["ETHUSDT"])
     frames = head_of(feed)

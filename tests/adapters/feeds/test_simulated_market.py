@@ -65,7 +65,7 @@ def test_simulated_prices_of_a_symbol_do_not_depend_on_others() -> None:
     assert alone["ETHUSDT"] == together["ETHUSDT"]
 
 
-@pytest.mark.parametrize("step", [5 * SECOND, 15 * SECOND, 5 * MINUTE, HOUR])
+@pytest.mark.parametrize("step", [pytest.param(5 * SECOND, marks=pytest.mark.slow), 15 * SECOND, 5 * MINUTE, HOUR])
 def test_candles_of_any_length_close_at_the_minute_prices(step: int) -> None:
     minutes, others = (
         {
@@ -79,6 +79,7 @@ def test_candles_of_any_length_close_at_the_minute_prices(step: int) -> None:
     assert all(minutes[at] == others[at] for at in shared)
 
 
+@pytest.mark.slow
 def test_return_deviation_grows_with_root_of_candle_length() -> None:
     def deviation(step: int) -> float:
         candles = candles_of(SimulatedFeed(5, ("BTCUSDT",), days=2, step=step))["BTCUSDT"]
@@ -101,6 +102,7 @@ def test_feed_identity_does_not_depend_on_the_number_of_days() -> None:
     assert identity != SimulatedFeed(seed=1, product=Product.SPOT, start=START + DAY).identity
 
 
+@pytest.mark.slow
 def test_prices_stay_within_bounds_after_years() -> None:
     (frame,) = frames_of(SimulatedFeed(seed=5), START + 500 * DAY, 1)
     assert frame.at == START + 500 * DAY + MINUTE

@@ -6,13 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.adapters.feeds.tape import TapeFeed, reading
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.time import DAY, MINUTE
+from tests.support.examples import examples
 
 T0 = 1_773_014_400_000  # 2026-03-09T00:00Z
 
@@ -34,7 +35,7 @@ def minutes_of(feed: TapeFeed) -> list[int]:
     return [(candle.open_time - T0) // MINUTE for candle in candles]
 
 
-@settings(max_examples=40, deadline=None)
+@examples(10, slow=40)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=60), st.integers(0, 60), st.integers(0, 60))
 def test_rows_split_over_files_and_shuffled_give_the_same_frames(rows: list[int], one: int, two: int) -> None:
     with TemporaryDirectory() as folder:

@@ -7,13 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.adapters.feeds.tape import TapeFeed
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle, Frame, Opening, Product
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
+from tests.support.examples import examples
 
 T0 = 1_773_014_400_000  # 2026-03-09T00:00Z, a Monday
 HEADER = "open_time,open,high,low,close,volume"
@@ -78,7 +79,7 @@ def test_duplicate_rows_are_dropped_and_shuffled_rows_are_sorted(tmp_path: Path)
         assert (feed.counters.duplicates, feed.counters.disordered) == (3, 2)
 
 
-@settings(max_examples=20)
+@examples(4, slow=20)
 @given(
     st.dictionaries(
         st.sampled_from(["BTCUSDT", "ETHUSDT", "SOLUSDT"]),
@@ -103,7 +104,7 @@ def test_merging_symbols_keeps_all_candles_in_time_order(minutes: dict[str, list
     assert opened == sorted((candle.open_time, candle.symbol) for candle in alone)
 
 
-@settings(max_examples=40)
+@examples(10, slow=40)
 @given(
     st.lists(st.integers(0, 500), min_size=1, max_size=20),
     st.booleans(),

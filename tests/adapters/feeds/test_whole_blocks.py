@@ -7,13 +7,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.adapters.feeds.tape import TapeFeed, reading, whole_blocks
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.time import MINUTE
+from tests.support.examples import examples
 
 T0 = 1_773_014_400_000  # 2026-03-09T00:00Z
 ROWS = 300
@@ -59,7 +60,7 @@ def read(folder: Path, after: int | None) -> tuple[list[Frame], Any]:
     return frames, (feed.left_out, feed.discontinuities, feed.counters.duplicates, feed.counters.taken)
 
 
-@settings(deadline=None, max_examples=120)
+@examples(20, slow=120)
 @given(
     width=st.sampled_from([6, 12]),
     unit=st.sampled_from([1, 1_000]),

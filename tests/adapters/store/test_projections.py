@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
@@ -25,6 +25,7 @@ from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.reject_reasons import RejectReason
 from tests.adapters.store.books import DOMAIN_EVENTS, ENTRY, FUNDED, STORY, filled, intended, open_book, refused, tell
+from tests.support.examples import examples
 from tests.support.wakes import reason
 
 ASKED = (intended(), events.OrderAccepted(ENTRY, "v"), events.OrderCancelRequested(ENTRY, "x"))
@@ -37,7 +38,7 @@ def tables(directory: Path) -> dict[str, list[dict[str, Any]]]:
     return ask_book(directory, rows)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(4, slow=20)
 @given(st.lists(st.lists(DOMAIN_EVENTS, max_size=8), max_size=4))
 def test_projections_equal_those_rebuilt_from_the_events(commits: list[list[DomainEvent]]) -> None:
     with TemporaryDirectory() as directory, closing(open_book(Path(directory))) as store:

@@ -82,7 +82,7 @@ async def test_run_on_disk_equals_the_run_in_memory(tmp_path: Path) -> None:
         assert store.figures().fills == len(in_memory.events(OrderFilled)) > 0
 
 
-@pytest.mark.parametrize("product", [Product.UM, Product.SPOT])
+@pytest.mark.parametrize("product", [Product.UM, pytest.param(Product.SPOT, marks=pytest.mark.slow)])
 async def test_book_of_a_managed_position_is_verified_and_its_figures_add_up(tmp_path: Path, product: Product) -> None:
     with closing(open_book(tmp_path)) as store:
         feed = ListFeed(wild_path(3, 120), product=product)

@@ -5,7 +5,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from math import ceil
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
@@ -15,6 +15,7 @@ from ocw_mcp.domain.orders import Accepted, Filled, OrderRef, Purpose, Side, Tri
 from ocw_mcp.domain.time import HOUR, MINUTE
 from tests.adapters.venues.papers import ETH, T0, cleared_order
 from tests.support.dice import Dice, dice
+from tests.support.examples import examples
 
 D, ZERO = Decimal, Decimal(0)
 TAKER, MAKER, HALF_SPREAD, SLIPPAGE, TICK = D("0.0005"), D("0.0002"), D("0.0001"), D("0.0004"), D("0.01")
@@ -210,7 +211,7 @@ def event_of(roll: Dice) -> tuple[Any, ...]:
             return (roll.pick(("again", "due", "restart", "cancel")),)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(60, slow=400)
 @given(
     st.sampled_from(Product),
     st.sampled_from([0, 250, 3_000]),

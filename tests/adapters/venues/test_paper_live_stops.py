@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
@@ -13,6 +13,7 @@ from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.time import MINUTE, SECOND
 from tests.adapters.venues.live import TERMS, LiveMarket, fills, live_position, paid
 from tests.adapters.venues.papers import ETH, T0, cleared_order, submitted
+from tests.support.examples import examples
 
 D = Decimal
 BUY, SELL = Side.BUY, Side.SELL
@@ -212,7 +213,7 @@ ORDERS = st.lists(
 CANDLES = st.lists(st.tuples(*[st.integers(970, 1_030)] * 4), min_size=1, max_size=3)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(30, slow=150)
 @given(st.sampled_from([BUY, SELL]), ORDERS, CANDLES)
 async def test_candles_after_an_outage_fill_as_on_a_tape(
     side: Side, drawn: list[tuple[Purpose, int, bool]], candles: list[tuple[int, ...]]

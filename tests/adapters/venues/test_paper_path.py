@@ -4,13 +4,14 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ocw_mcp.domain.market import Candle, Opening, Product
 from ocw_mcp.domain.orders import Filled, OrderRef, OutsideFill, Purpose, Side
 from ocw_mcp.domain.time import MINUTE
 from tests.adapters.venues.papers import BUY, ETH, SELL, T0, cleared_order, send, venue_with
+from tests.support.examples import examples
 
 D = Decimal
 STOP, TARGET, ENTRY = Purpose.STOP, Purpose.TARGET, Purpose.ENTRY
@@ -65,7 +66,7 @@ ORDERS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(30, slow=150)
 @given(st.integers(-2, 2), ORDERS, st.integers(0, 32), st.integers(0, 32), st.floats(0, 1))
 @example(2, [(STOP, 1, True), (ENTRY, 4, True)], 7, 0, 0.1)
 @example(-2, [(STOP, 1, True), (ENTRY, 4, False)], 0, 7, 0.9)

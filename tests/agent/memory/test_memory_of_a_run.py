@@ -60,6 +60,7 @@ def memory(directory: Path, past: Path, messages: Messages | None) -> Memory:
     return Memory(directory, BOOK, History(past), POLICIES.rules, writer, warn=pytest.fail)
 
 
+@pytest.mark.slow
 async def test_replay_recalls_the_same_memory_entries_as_the_run(tmp_path: Path) -> None:
     book, again = tmp_path / "book", tmp_path / "again"
     again.mkdir()

@@ -169,6 +169,7 @@ def test_gate_report_refuses_a_picture_that_cannot_be_written(tmp_path: Path) ->
         curve.draw(target, found | {"curve": lines | {"reference": point, "hindsight": point}})
 
 
+@pytest.mark.slow
 def test_gate_report_draws_the_trade_off_of_all_policies(ocw: Ocw, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     picture = tmp_path / "gate.svg"

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from ocw_mcp.core.gate.gate import Gate, GateState
 from ocw_mcp.domain.snapshot import SymbolWake
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
 from tests.support.dice import Dice, dice
+from tests.support.examples import examples
 from tests.support.gates import BTC, ETH, KEPT, SOL, SYMBOLS, T0, gate_of, unread
 from tests.support.wakes import reason, texts, wake
 
@@ -266,7 +267,7 @@ def moments_of(roll: Dice) -> list[Moment]:
 
 MOMENTS = dice(1 + (4 + 4 * len(SYMBOLS)) * MOST).map(moments_of)
 
-many = settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+many = examples(25, slow=120, suppress_health_check=[HealthCheck.too_slow])
 
 
 def play(

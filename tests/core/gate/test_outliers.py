@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.core.gate.gate import Gate, GateState
@@ -15,6 +15,7 @@ from ocw_mcp.core.gate.outlier import SINCE_WAKE, PriceMoves, PriceMovesState, c
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown
+from tests.support.examples import examples
 from tests.support.gates import BTC, ETH, T0, gate_of, unread, with_policy
 from tests.support.wakes import texts
 
@@ -92,7 +93,7 @@ def reported(
     return found
 
 
-@settings(deadline=None, max_examples=15)
+@examples(4, slow=15)
 @given(
     seed=st.integers(0, 10_000),
     size=st.sampled_from([0.0005, 0.002]),

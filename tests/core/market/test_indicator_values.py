@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from talipp.indicators import ADX, ATR, BB, EMA, MACD, OBV, RSI, VWAP, StochRSI, SuperTrend
 from talipp.indicators.SuperTrend import Trend
@@ -23,6 +23,7 @@ from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.snapshot import IndicatorValues
 from ocw_mcp.domain.time import DAY, MINUTE
 from ocw_mcp.domain.unknown import Reading, Unknown
+from tests.support.examples import examples
 
 SYMBOL = "SOLUSDT"
 NEEDS = {
@@ -148,7 +149,7 @@ MOVES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@examples(10, slow=40)
 @given(PRICES, MOVES)
 def test_indicators_are_finite_and_in_range_on_any_market(
     price: float, stretches: list[tuple[int, int, float, bool]]

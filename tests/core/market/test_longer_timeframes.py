@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from ocw_mcp.core.market.market import Market
@@ -14,6 +14,7 @@ from ocw_mcp.core.market.series import HISTORY
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown
+from tests.support.examples import examples
 
 Row = tuple[float, float, float, float, float]
 Buckets = dict[int, dict[int, Row]]
@@ -21,7 +22,7 @@ Buckets = dict[int, dict[int, Row]]
 SYMBOL = "ETHUSDT"
 DAY_ZERO = 20_000 * DAY
 
-calm = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+calm = examples(15, slow=60, suppress_health_check=[HealthCheck.too_slow])
 
 
 def candle(at: int, interval: int = MINUTE) -> Candle:

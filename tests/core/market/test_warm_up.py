@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from ocw_mcp.core.gate.gate import Gate
@@ -11,6 +11,7 @@ from ocw_mcp.core.market.series import REOPEN_EVERY
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
+from tests.support.examples import examples
 
 SYMBOL = "BTCUSDT"
 POLICY = GatePolicy(outlier_half_life_h=1)
@@ -53,7 +54,7 @@ def one_by_one(candles: list[Candle], interval: int) -> tuple[Market, Gate]:
     return market, gate
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@examples(12, slow=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 2**32),
     interval=st.sampled_from([15 * SECOND, MINUTE, 3 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR]),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from ocw_mcp.core.orders.ledger import Booked, Ledger, Position
 from ocw_mcp.domain.orders import Side
 from tests.support.dice import Decimals, Dice, dice
+from tests.support.examples import examples
 
 START = Decimal(10_000)
 BTC = "BTCUSDT"
@@ -167,7 +168,7 @@ def booked(fills: list[Fill], marks: dict[str, Decimal]) -> Ledger:
     return ledger
 
 
-@settings(deadline=None, max_examples=200)
+@examples(50, slow=200)
 @given(FILLS, MARKS)
 def test_equity_is_start_plus_cash_flows_plus_positions(fills: list[Fill], marks: dict[str, Decimal]) -> None:
     ledger = booked(fills, marks)
@@ -178,7 +179,7 @@ def test_equity_is_start_plus_cash_flows_plus_positions(fills: list[Fill], marks
     assert ledger.fees == sum(fee for *_, fee in fills)
 
 
-@settings(deadline=None, max_examples=200)
+@examples(50, slow=200)
 @given(FILLS, MARKS)
 def test_after_closing_all_positions_equity_equals_the_wallet(fills: list[Fill], marks: dict[str, Decimal]) -> None:
     ledger = booked(fills, marks)

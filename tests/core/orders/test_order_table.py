@@ -25,6 +25,7 @@ from ocw_mcp.domain.orders import (
     Side,
 )
 from ocw_mcp.domain.reject_reasons import RejectReason
+from tests.support.examples import examples
 
 REF = OrderRef(1, Purpose.ENTRY)
 
@@ -231,7 +232,7 @@ def stories(draw: st.DrawFn) -> tuple[list[Filled], bool, Sequence[OrderReport]]
     return fills, canceled, draw(st.permutations(happened + extra))
 
 
-@settings(deadline=None, max_examples=200)
+@examples(50, slow=200)
 @given(stories())
 def test_repeated_and_reordered_reports_give_the_same_status(
     story: tuple[list[Filled], bool, Sequence[OrderReport]],

@@ -9,11 +9,12 @@ from urllib.parse import quote
 
 import httpx2
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from ocw_mcp.interfaces.auth import ROUTES
+from tests.support.examples import examples
 from tests.support.facades import FacadeRun
 from tests.support.http_api import EXAMPLES, HOURS, PAGE, answered, api, table
 
@@ -133,7 +134,7 @@ TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, slow=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_query_gets_a_documented_answer(server: Server, data: st.DataObject) -> None:
     """Nothing a caller sends breaks a route: each answer has a documented status and fits the schema of it."""

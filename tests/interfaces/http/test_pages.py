@@ -7,11 +7,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from ocw_mcp.domain.time import iso
 from ocw_mcp.runtime.history import History
+from tests.support.examples import examples
 from tests.support.facades import FacadeRun
 from tests.support.http_api import api
 
@@ -102,7 +103,7 @@ LISTS: dict[str, tuple[str, tuple[str, str], Truth]] = {
 
 
 @pytest.mark.parametrize("route", LISTS)
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(2, slow=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limits=st.lists(st.integers(9, 100), min_size=1, max_size=4), hours=st.integers(0, 1))
 def test_walk_of_a_growing_list_has_each_row_once(growing: Growing, route: str, limits: list[int], hours: int) -> None:
     field, (identity, time), truth = LISTS[route]
@@ -130,7 +131,7 @@ CURVES = {
 
 
 @pytest.mark.parametrize("route", CURVES)
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(2, slow=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limits=st.lists(st.integers(1, 60), min_size=1, max_size=4), hours=st.integers(0, 1))
 def test_walk_of_a_growing_curve_has_each_point_once(
     growing: Growing, route: str, limits: list[int], hours: int

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,9 @@ from tests.support.facades import FacadeRun
 from tests.support.http_api import api
 
 
-@pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
-    run = FacadeRun(tmp_path_factory.mktemp("read"))
-    asyncio.run(run.go(30))
-    yield run
-    run.store.close()
+@pytest.fixture
+def book(looked: FacadeRun) -> FacadeRun:
+    return looked
 
 
 @pytest.fixture
@@ -126,6 +123,7 @@ async def test_story_of_a_decision_has_its_legs(client: httpx2.AsyncClient) -> N
 
 
 @pytest.mark.parametrize(("product", "dust"), [(Product.UM, "0"), (Product.SPOT, "0.05")])
+@pytest.mark.slow
 async def test_equity_at_closes_is_the_equity_of_the_engine(tmp_path: Path, product: Product, dust: str) -> None:
     """On spot, the two value a quantity that is too small to be sold at different times, which is some cents."""
     run, seen = FacadeRun(tmp_path / "book", product=product), dict[str, str]()

@@ -23,6 +23,7 @@ from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.interfaces.mcp.server import tools
 from tests.support.calls import JUNK, arguments, fitting
 from tests.support.deciders import Reckless
+from tests.support.examples import examples
 from tests.support.facades import FacadeRun
 from tests.support.oracle import Oracle
 from tests.support.trading import AS_PROGRAM
@@ -48,7 +49,7 @@ def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
 
 @pytest.mark.parametrize("tool", TOOLS)
 @given(data=st.data())
-@settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
+@examples(2, slow=6, suppress_health_check=[HealthCheck.too_slow])
 def test_reading_tools_answer_random_arguments_and_change_nothing(
     sim: FacadeRun, server: MCPServer[Any], tool: str, data: st.DataObject
 ) -> None:
@@ -105,6 +106,7 @@ def meant(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return tool, given_
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("K05")
 def test_random_acting_calls_break_no_limit_and_loosen_no_stop(
     tmp_path_factory: pytest.TempPathFactory,

@@ -61,6 +61,7 @@ def traded(seed: int, *faults: dict[str, Any], isolated: bool) -> Trader:
     return trader
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolated", [False, True])
 def test_balance_and_position_equal_a_recount_of_the_trades(isolated: bool) -> None:
     seen: set[str] = set()

@@ -6,13 +6,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND
 from ocw_mcp.sandbox.binance.faults import random_faults
 from ocw_mcp.sandbox.binance.streams import Outgoing
+from tests.support.examples import examples
 from tests.support.exchange import NOW, connected, exchange, opened, payloads
 
 MARKS, TRADES = "btcusdt@markPrice@1s", "ethusdt@aggTrade"
@@ -186,7 +187,7 @@ def test_division_of_time_does_not_change_what_faults_do() -> None:
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=20)
+@examples(4, slow=20)
 def test_no_message_is_lost_by_delays_repetition_or_disorder(seed: int) -> None:
     rates = {f"{kind}s_per_hour": 60 for kind in ("delay", "duplicate", "reorder")}
     connection = opened(exchange(*random_faults({"seed": seed, "for": "3m"} | rates)), PATH)

@@ -198,6 +198,7 @@ def test_a_simulated_market_has_two_weeks_before_its_start() -> None:
     assert first.open_time == market.begins_at
 
 
+@pytest.mark.slow
 def test_days_that_left_the_memory_are_read_again_unchanged() -> None:
     rows = [candle(day * 1440 + minute, FLAT) for day in range(200) for minute in range(3)]
     now = DAY_1 + 200 * DAY

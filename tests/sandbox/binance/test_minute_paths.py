@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.domain.market import Candle
@@ -11,6 +11,7 @@ from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.binance.values import Kline
 from tests.support.dice import Dice, dice
+from tests.support.examples import examples
 from tests.support.sandbox_market import DAY_1, StoredFeed, built, candle, simulated, stated
 
 MINUTES = 130
@@ -44,6 +45,7 @@ def market(rows: list[Candle]) -> SandboxMarket:
     return SandboxMarket(StoredFeed(rows), DAY_1)
 
 
+@examples(20, slow=100)
 @given(ROWS)
 def test_trades_of_each_minute_build_the_source_candle(rows: list[Candle]) -> None:
     sandbox = market(rows)
@@ -63,6 +65,7 @@ def test_trades_of_each_minute_build_the_source_candle(rows: list[Candle]) -> No
         assert trades[0].at == row.open_time
 
 
+@examples(20, slow=100)
 @given(ROWS)
 def test_closed_klines_equal_the_candles_of_the_source(rows: list[Candle]) -> None:
     sandbox = market(rows)
@@ -76,6 +79,7 @@ def test_closed_klines_equal_the_candles_of_the_source(rows: list[Candle]) -> No
     assert all(kline.closed for kline in klines)
 
 
+@examples(20, slow=100)
 @given(ROWS, st.integers(0, 19), st.integers(0, MINUTE - 1), st.sampled_from([1, 3, 5, 15, 60]))
 def test_klines_of_any_length_at_any_time_equal_their_trades(
     rows: list[Candle], forming: int, into: int, minutes: int
@@ -102,6 +106,7 @@ def rounded(values: tuple[Decimal | int, ...]) -> list[Decimal | int]:
     return [value if isinstance(value, int) else Decimal(repr(float(value))) for value in values]
 
 
+@examples(20, slow=100)
 @given(ROWS)
 def test_trades_are_numbered_without_holes_in_order_of_time(rows: list[Candle]) -> None:
     trades = market(rows).trades("BTCUSDT", 0, DAY_1 + MINUTES * MINUTE)
@@ -109,6 +114,7 @@ def test_trades_are_numbered_without_holes_in_order_of_time(rows: list[Candle]) 
     assert [trade.at for trade in trades] == sorted(trade.at for trade in trades)
 
 
+@examples(20, slow=100)
 @given(ROWS, st.integers(-1, MINUTES * MINUTE), st.integers(0, MINUTES * MINUTE))
 def test_any_window_of_trades_is_a_part_of_all_trades(rows: list[Candle], since: int, length: int) -> None:
     sandbox, until = market(rows), DAY_1 + since + length
@@ -122,7 +128,7 @@ def test_any_window_of_trades_is_a_part_of_all_trades(rows: list[Candle], since:
         assert sandbox.trades_from("BTCUSDT", trade.id, 5, until)[:1] == [trade]
 
 
-@settings(max_examples=8)
+@examples(2, slow=8)
 @given(st.integers(0, 5 * HOUR), st.lists(st.integers(1, 20 * MINUTE), min_size=1, max_size=8))
 def test_markets_of_one_seed_agree_whatever_was_asked_before(first: int, steps: list[int]) -> None:
     one, other = simulated(), SandboxMarket.simulated(3, ("BTCUSDT", "ETHUSDT"))

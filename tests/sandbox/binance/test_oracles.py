@@ -10,7 +10,9 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, OutsideCause, Purpose, Side
 from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.sandbox.binance.exchange import Exchange
+from ocw_mcp.sandbox.binance.exchange import Exchange, Request
+from ocw_mcp.sandbox.binance.faults import parse_fault
+from ocw_mcp.sandbox.binance.faulty import FaultyExchange
 from tests.support.oracles import (
     Limits,
     converged,
@@ -21,6 +23,8 @@ from tests.support.oracles import (
     time_without,
     within_budget,
 )
+from tests.support.random_books import random_market
+from tests.support.seen_times import Refusals, joined, settled_at
 from tests.support.traders import NOW, SPOT_ORDER, SpotTrader, Trader, floored, stated
 from tests.support.venue_records import Arrival, ExchangeRecord, VenueRecord
 
@@ -298,3 +302,27 @@ def test_spot_position_is_covered_by_its_stop() -> None:
 
 def test_time_in_which_the_process_was_down_does_not_count() -> None:
     assert time_without(10, 110, [(0, 20), (50, 60), (100, 200), (300, 400)]) == 70
+
+
+def test_time_without_sight_is_counted_once_where_spans_overlap() -> None:
+    assert joined([(50, 60), (0, 10), (5, 20), (20, 25)]) == [(0, 25), (50, 60)]
+    assert time_without(0, 100, joined([(0, 20), (10, 30)])) == 70
+
+
+def test_what_happened_before_a_ban_at_the_end_is_not_settled() -> None:
+    assert settled_at(100, 30, []) == 70
+    assert settled_at(100, 30, [(40, 90)]) == 20
+    assert settled_at(100, 30, [(0, 15), (40, 90)]) == 20
+
+
+@pytest.mark.parametrize("product", list(Product))
+def test_refusals_count_until_the_time_that_the_exchange_names(product: Product) -> None:
+    faults = [{"kind": "ban", "at": "10s", "for": "100s"}, {"kind": "error", "at": "200s", "for": "60s"}]
+    exchange = FaultyExchange(Exchange(random_market(1, product, 2)), NOW, [parse_fault(each) for each in faults])
+    refusals = Refusals(exchange)
+    path = "/fapi/v1/time" if product is Product.UM else "/api/v3/time"
+    for second in (5, 20, 150, 205, 220, 250, 300):
+        exchange.handle(Request("GET", path), NOW + second * SECOND)
+    ban, outage = joined(refusals.spans)
+    assert ban == (NOW + 20 * SECOND, NOW + 110 * SECOND)
+    assert outage == (NOW + 205 * SECOND, NOW + 250 * SECOND)

@@ -8,6 +8,7 @@ import pytest
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.sandbox.binance.exchange import Exchange, Request
+from tests.support.examples import slow_after
 from tests.support.sandbox_market import DAY_1, answer, get, refusal, simulated
 
 NOW = DAY_1 + 30 * HOUR + 25_123
@@ -64,7 +65,9 @@ def test_a_larger_limit_of_klines_is_lowered(product: Product, most: int) -> Non
     assert len(answer(exchange(product), path, NOW, **MINUTES, limit=5000)) == most
 
 
-@pytest.mark.parametrize("interval", ["3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w"])
+@pytest.mark.parametrize(
+    "interval", slow_after(11, ["3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w"])
+)
 def test_klines_of_each_interval_add_up_minutes(interval: str) -> None:
     sandbox = exchange()
     row = answer(sandbox, KLINES, NOW, **BTC, interval=interval, limit=2)[0]

@@ -146,6 +146,7 @@ def test_connection_with_too_many_streams_ends() -> None:
     assert end.code == 1008
 
 
+@pytest.mark.slow
 def test_connection_ends_after_24_hours() -> None:
     connection = connected("/market/ws/btcusdt@markPrice")
     connection.messages(NOW, NOW + DAY - MINUTE)

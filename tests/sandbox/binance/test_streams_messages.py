@@ -11,6 +11,7 @@ from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.binance.streams import StreamHub
 from ocw_mcp.sandbox.binance.values import Liquidation
+from tests.support.examples import slow_after
 from tests.support.exchange import NOW, connected, market, payloads
 
 ALL_OF_ONE = (
@@ -134,8 +135,9 @@ def test_changes_of_the_order_book_continue_without_a_hole() -> None:
     assert all(each["U"] == each["pu"] + 1 <= each["u"] for each in events)
 
 
-def test_changes_of_the_order_book_lead_to_the_present_one() -> None:
-    until = NOW + 5 * MINUTE
+@pytest.mark.parametrize("minutes", slow_after(1, [1, 5]))
+def test_changes_of_the_order_book_lead_to_the_present_one(minutes: int) -> None:
+    until = NOW + minutes * MINUTE
     bids, asks, _ = market().depth("BTCUSDT", NOW, 1_000)
     sides = {"b": dict(bids), "a": dict(asks)}
     for event in said("btcusdt@depth@100ms", NOW, until):
@@ -158,7 +160,9 @@ def test_best_prices_follow_the_last_state_of_the_order_book() -> None:
     assert (last["u"], float(last["b"]), float(last["a"])) == (quote.update_id, quote.bid, quote.ask)
 
 
-@pytest.mark.parametrize("name", ALL_OF_ONE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.slow) if each == "depth@100ms" else each for each in ALL_OF_ONE]
+)
 def test_division_of_time_does_not_change_the_messages(name: str) -> None:
     path = f"/public/ws/btcusdt@{name}" if name[:5] in PUBLIC else f"/market/ws/btcusdt@{name}"
     whole, parts = connected(path), connected(path)

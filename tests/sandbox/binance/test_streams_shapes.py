@@ -11,6 +11,7 @@ import pytest
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import HOUR, MINUTE
+from tests.support.examples import slow_after
 from tests.support.exchange import NOW, connected, payloads, recorded
 
 FUTURES, SPOT = "binance_net/Subscriptions/UsdFutures", "binance_net/Subscriptions/Spot/ExchangeData"
@@ -105,7 +106,7 @@ def messages_of(tapes: Path) -> Iterator[Any]:
     yield from (json.loads(line.split(": ", 1)[1]) for line in text.splitlines() if '{"stream"' in line)
 
 
-@pytest.mark.parametrize("topic", ["kline_1m", "aggTrade", "bookTicker", "depth@100ms", "trade"])
+@pytest.mark.parametrize("topic", slow_after(3, ["bookTicker", "depth@100ms", "trade", "kline_1m", "aggTrade"]))
 def test_futures_payload_has_the_shape_of_a_recorded_message(topic: str, tapes: Path) -> None:
     kind = topic.replace("@100ms", "@")
     real = next(

@@ -115,3 +115,4 @@ class BinanceFeed:
         finally:
             self.session = None
             await session.close()
+            await self._transport.close()

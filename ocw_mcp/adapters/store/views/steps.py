@@ -33,6 +33,14 @@ _EARLIER = """SELECT seq, payload FROM events WHERE seq <= :since AND seq > coal
     kind IN ('position.protected', 'protection.set') AND json_extract(payload, '$.symbol') = :symbol
     OR kind = 'order.intended' AND json_extract(payload, '$.intent.symbol') = :symbol) ORDER BY seq"""
 
+_CONTINUED = "SELECT seq, payload FROM events WHERE seq > ? AND kind = 'entry.continued' ORDER BY seq"
+
+
+def continuations(db: Database, orders: set[OrderRef], since: int) -> set[OrderRef]:
+    """Return the orders after the event `since` by which entries that began with one of `orders` were chased."""
+    found = (domain_event(*row) for row in db.execute(_CONTINUED, (since,)).fetchall())
+    return {each.ref for each in found if isinstance(each, events.EntryContinued) and each.first in orders}
+
 
 class LevelsSoFar:
     """The protection of each position, from the events of a story; it begins with the events before the story."""

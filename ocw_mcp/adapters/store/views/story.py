@@ -16,7 +16,7 @@ from ocw_mcp.adapters.store.snapshots import find_snapshot
 from ocw_mcp.adapters.store.views.decisions import find_decisions, has_costs
 from ocw_mcp.adapters.store.views.orders import REFUSED, RefusalRow, refusal_row
 from ocw_mcp.adapters.store.views.parts import find_request
-from ocw_mcp.adapters.store.views.steps import LevelsSoFar, Step, condensed
+from ocw_mcp.adapters.store.views.steps import LevelsSoFar, Step, condensed, continuations
 from ocw_mcp.adapters.store.views.trades import OpenTrade, TradeRow, find_trades_of
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import DecisionKey
@@ -124,7 +124,7 @@ _WITHDRAWN = """SELECT n, leg, revision FROM orders WHERE leg = 'e' AND symbol =
 STEP_EVENTS = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused',
     'order.accepted', 'order.rejected', 'order.unknown', 'order.cancel_requested', 'order.canceled', 'order.filled',
     'order.triggered', 'order.cancel_refused', 'position.unprotected', 'position.protected', 'position.closed',
-    'score.taken', 'exit.decided', 'outside.filled', 'protection.set')
+    'score.taken', 'exit.decided', 'outside.filled', 'protection.set', 'entry.lapsed')
     ORDER BY seq"""
 _COST = "SELECT cost_usd FROM thinking WHERE wake_id = ? ORDER BY seq"
 
@@ -295,10 +295,10 @@ def _steps(
     """
     if not (awaited or withdrawn or protected):
         return
+    awaited |= continuations(db, awaited, since)
     known = _protections(db, awaited, since) | withdrawn
     live = set(known)
-    left: dict[OrderRef, Decimal | None] = {}
-    held: set[str] = set()
+    left, held = dict[OrderRef, Decimal | None](), set[str]()
     levels = LevelsSoFar(db, since)
     for row in db.execute(STEP_EVENTS, (since,)):
         step = _step(row)
@@ -326,7 +326,7 @@ def _steps(
                 belongs = ref in known
             case events.OrderAccepted(ref=ref) | events.OrderUnknown(ref=ref) | events.OrderCancelRequested(ref=ref):
                 belongs = ref in known
-            case events.OrderTriggered(ref=ref) | events.OrderCancelRefused(ref=ref):
+            case events.OrderTriggered(ref=ref) | events.OrderCancelRefused(ref=ref) | events.EntryLapsed(ref=ref):
                 belongs = ref in known
             case events.OrderRefused(intent=intent):
                 # Refusals of wakes belong to their own stories; these are refusals of the position guard.

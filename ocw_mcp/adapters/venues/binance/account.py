@@ -93,18 +93,18 @@ def algo_seen(row: AlgoRow, identities: Identities) -> OrderSeen:
 
 
 async def check_account(
-    queries: Queries, mode: Mode, symbols: Sequence[str], incident: Callable[[str], None]
+    queries: Queries, mode: Mode, symbols: Sequence[str], incident: Callable[[str], None], keys: "KeyQueries"
 ) -> list[SymbolConfig]:
     """Return leverage and margin type of all symbols, if the account can be traded with; nothing is changed.
 
-    Raises VenueRefused if key or settings are wrong, and QueryFailed.
+    `keys` asks for the rights of the key. Raises VenueRefused if key or settings are wrong, and QueryFailed.
     """
     try:
         config = await queries.account_config()
         rows = await queries.symbol_configs()
         positions = await queries.positions()
         if mode is Mode.LIVE:
-            await check_key(queries, Product.UM, incident)
+            await check_key(keys, Product.UM, incident)
     except QueryFailed as error:
         raise refused_key(error) or error from None
     problems = settings_problems(config, {row.symbol: row for row in rows}, symbols, positions)

@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.adapters.binance.transport import NotSent, RestResponse, SignedTransport, pause
-from ocw_mcp.adapters.venues.binance.clock import MEASURED_EVERY_S, ServerClock
-from ocw_mcp.adapters.venues.binance.errors import Outcome, Refused, Unanswered, classify
+from ocw_mcp.adapters.venues.binance.clock import MEASURED_EVERY_S, NoTime, ServerClock
+from ocw_mcp.adapters.venues.binance.errors import Banned, Outcome, Refused, Unanswered, classify
 from ocw_mcp.adapters.venues.binance.hosts import check_host
 from ocw_mcp.adapters.venues.binance.signing import Credentials, Signer
 from ocw_mcp.adapters.venues.binance.weights import Use, Weights
@@ -88,7 +88,7 @@ class SignedClient:
                 raise
             try:
                 await self._measure()
-            except Unanswered:
+            except (Banned, Unanswered):
                 raise refused from None
         return await self._once(method, path, params or {}, weight, orders, use)
 
@@ -100,8 +100,12 @@ class SignedClient:
         return self._signer.subscription()
 
     async def _measure(self) -> None:
+        self.weights.admit(Use.QUERY, 3, 0)
         try:
             await self.clock.measure()
+        except NoTime as error:
+            failure = self._failure("the time", error.answer)
+            raise failure if isinstance(failure, Banned) else Unanswered(str(error), sent=False) from None
         except MarketUnreachable as error:
             raise Unanswered(str(error), sent=False) from None
 

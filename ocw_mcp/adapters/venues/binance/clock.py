@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.adapters.binance.transport import SignedTransport
+from ocw_mcp.adapters.binance.transport import RestResponse, SignedTransport
 from ocw_mcp.domain.errors import MarketUnreachable
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import SECOND
@@ -18,6 +18,14 @@ _PATHS: Final = {Product.UM: "/fapi/v1/time", Product.SPOT: "/api/v3/time"}
 
 class _Time(msgspec.Struct):
     server_time: int = msgspec.field(name="serverTime")
+
+
+class NoTime(MarketUnreachable):
+    """The exchange answered a request for its time with an error."""
+
+    def __init__(self, text: str, answer: RestResponse) -> None:
+        self.answer = answer
+        super().__init__(text)
 
 
 class ServerClock:
@@ -40,7 +48,10 @@ class ServerClock:
         return self._transport.now_ms() if self._base_ms is None else int(self._base_ms + _loop_ms())
 
     async def measure(self) -> None:
-        """Measure the exchange's time; half of the shortest round trip is the error. Raises MarketUnreachable."""
+        """Measure the exchange's time; half of the shortest round trip is the error.
+
+        Raises MarketUnreachable, as NoTime if the exchange answered.
+        """
         best: tuple[float, float] | None = None
         for _ in range(_SAMPLES):
             sent = _loop_ms()
@@ -51,7 +62,7 @@ class ServerClock:
             except TimeoutError:
                 raise MarketUnreachable(f"{self._path} had no answer in {self._transport.timeout_s:.0f} s") from None
             except (msgspec.MsgspecError, UnicodeDecodeError):
-                raise MarketUnreachable(f"{self._path} was answered {answer.status}, without a valid time") from None
+                raise NoTime(f"{self._path} was answered {answer.status}, without a valid time", answer) from None
             got = _loop_ms()
             if best is None or got - sent < best[0]:
                 best = got - sent, server - (sent + got) / 2

@@ -22,8 +22,10 @@ class FuturesProduct:
 
     price_path = "/fapi/v1/ticker/price"
 
-    def __init__(self, client: SignedClient, symbols: Sequence[str]) -> None:
+    def __init__(self, client: SignedClient, symbols: Sequence[str], rights: SignedClient | None = None) -> None:
+        """`rights` is a client of the host that knows the rights of the key; None if that of `client` does."""
         self._client, self._symbols = client, symbols
+        self._keys = Queries(rights or client)
         self.forms: OrderForms = orders
         self.queries = Queries(client)
         self.fees = FeeValues()
@@ -50,4 +52,4 @@ class FuturesProduct:
 
     def check(self, incident: Callable[[str], None]) -> Awaitable[list[SymbolConfig]]:
         """Return leverage and margin type of all symbols; see `check_account`."""
-        return check_account(self.queries, self._client.mode, self._symbols, incident)
+        return check_account(self.queries, self._client.mode, self._symbols, incident, self._keys)

@@ -35,6 +35,7 @@ class LiveOrder(msgspec.Struct):
 
     order: Order
     sent_at: int
+    """The time at which, or before which, its request was sent."""
     seen: bool = False
     """Whether the exchange has shown that it has, or had, the order."""
     unknown: bool = False

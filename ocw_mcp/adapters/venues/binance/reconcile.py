@@ -25,6 +25,7 @@ from ocw_mcp.adapters.venues.binance.translation import algo_reports, row_report
 from ocw_mcp.adapters.venues.binance.unknowns import LookUps
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import AccountSeen, Order, OrderRef, OutcomeUnknown
+from ocw_mcp.domain.symbols import assets_of
 from ocw_mcp.domain.time import MINUTE, SECOND
 
 PERIOD_S: Final = 30.0
@@ -101,6 +102,7 @@ class Reconciler:
         self._trades, self._lookups, self._events = trades, lookups, events
         self._order_of, self._price = order_of, price
         self.terms = events.terms
+        self._quotes = {assets_of(symbol)[1] for symbol in symbols}
         self.symbols = set(symbols)
         """The symbols whose orders and trades are read; one that shows up in the account joins them."""
         self.shown: Shown | None = None
@@ -194,7 +196,9 @@ class Reconciler:
     async def _read_income(self) -> None:
         rows = await self._queries.income(self._income_from)
         for row in rows:
-            self._reports.add_income(row)
+            if row.asset in self._quotes:
+                # No other asset is in the book's wallet.
+                self._reports.add_income(row)
         if rows:
             # A record may be written after a later one, so the end is read again.
             self._income_from = max(self._income_from, rows[-1].at - MINUTE)

@@ -67,6 +67,8 @@ class Sender:
         self._client, self._book, self._registry, self._say, self._witness = client, book, registry, say, witness
         self._forms = forms
         self._leverage: dict[str, int] = {}
+        self.leverage_set: Callable[[str, int], None] = self.leverage_seen
+        """Is called with symbol and leverage when the exchange has set one."""
         self._throttled_until = 0
         self._waiting: dict[OrderRef, asyncio.Event] = {}
         """The orders that wait for another try, and the event by which a cancel ends the wait."""
@@ -201,7 +203,7 @@ class Sender:
         except Unanswered as error:
             self._reject(order.ref, RejectReason.NOT_SENT, f"it is unknown whether the leverage was set: {error.why}")
             return False
-        self._leverage[order.symbol] = order.leverage
+        self.leverage_set(order.symbol, order.leverage)
         return True
 
     def _answered(self, order: Order, body: bytes) -> None:
@@ -213,7 +215,7 @@ class Sender:
         else:
             self._say(Accepted(order.ref, answer.venue_order_id))
             if answer.status not in OPEN and answer.status != "FILLED" and not answer.executed:
-                self._say(Canceled(order.ref, f"it ended without a fill: {answer.status}"))
+                self._say(Canceled(order.ref, f"it ended without a fill: {answer.status}", answer.executed))
 
     def _cancelled(self, order: Order, body: bytes) -> None:
         answer = self._forms.cancelled(order, self._book, body)
@@ -223,7 +225,7 @@ class Sender:
             # Its fills are reported first: they may not have arrived yet.
             self._witness.look_up(order.ref, "it was cancelled after a part of it had filled")
         else:
-            self._say(Canceled(order.ref, "it was cancelled on request"))
+            self._say(Canceled(order.ref, "it was cancelled on request", answer.executed))
 
     def _refused(self, order: Order, refused: Refused) -> None:
         verdict = refused.verdict

@@ -9,10 +9,13 @@ from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import TradeRow
 from ocw_mcp.adapters.venues.binance.translation import actual_id
 from ocw_mcp.domain.orders import Triggered
-from ocw_mcp.domain.time import SECOND
+from ocw_mcp.domain.time import MINUTE, SECOND
 
 HIDDEN_MS: Final = 120 * SECOND
 """The age (ms) of a trade up to which its order may not be shown by the exchange yet."""
+
+SHOWN_AFTER_MS: Final = 10 * MINUTE
+"""The age (ms) from which the exchange shows every trade."""
 
 
 class TradeReader:
@@ -24,12 +27,17 @@ class TradeReader:
         """By symbol, the id of the last trade that was read."""
         self.since = 0
         """The time (ms) from which the trades of a symbol are read at first."""
+        self._none_until: dict[str, int] = {}
+        """By symbol without any trade yet: the time (ms) until which there certainly was none."""
 
     async def read(self, symbol: str) -> list[TradeRow]:
         """Report the trades of a symbol since the last call; return those that were not known. Raises QueryFailed."""
         last = self._last.get(symbol)
         if last is None:
-            rows = await self._queries.trades_since(symbol, self.since)
+            began = self._queries.now_ms()
+            rows = await self._queries.trades_since(symbol, max(self.since, self._none_until.get(symbol, 0)))
+            if not rows:
+                self._none_until[symbol] = began - SHOWN_AFTER_MS
         else:
             rows = await self._queries.trades_from(symbol, last + 1)
         news = await self._report(rows)

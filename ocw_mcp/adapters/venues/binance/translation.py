@@ -105,7 +105,7 @@ def order_reports(order: OrderEvent, ref: OrderRef) -> list[OrderReport]:
         case "NEW":
             return [Accepted(ref, str(order.id))]
         case "CANCELED" | "EXPIRED":
-            return [Canceled(ref, ended(order.status, order.reason))]
+            return [Canceled(ref, ended(order.status, order.reason), order.filled)]
         case "REJECTED":
             return [rejected(ref, order.reason)]
     return []
@@ -141,7 +141,7 @@ def row_reports(row: OrderRow, ref: OrderRef) -> list[OrderReport]:
         return [Triggered(ref, str(row.id)) if conditional else Accepted(ref, str(row.id))]
     if row.status == "REJECTED":
         return [rejected(ref, "")]
-    return [Canceled(ref, ended(row.status, ""))] if row.status in _ENDED else []
+    return [Canceled(ref, ended(row.status, ""), row.executed)] if row.status in _ENDED else []
 
 
 def rejected(ref: OrderRef, text: str) -> Rejected:

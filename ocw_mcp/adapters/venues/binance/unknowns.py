@@ -171,7 +171,11 @@ class LookUps:
             return
         witness = await self._look.witness(live.order.symbol)
         ref = live.order.ref
-        previous, job.previous = job.previous, witness
+        previous = job.previous
+        if previous is not None and previous.at == witness.at:
+            # The same reading again is no second one.
+            return
+        job.previous = witness
         if ref in witness.refs:
             # The list shows what the order's endpoint does not: the next look, or an event, says more.
             job.previous = None

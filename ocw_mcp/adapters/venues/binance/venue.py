@@ -80,9 +80,9 @@ class _Pace:
         return max(1.0, -self._left / a_second)
 
 
-def product_of(client: SignedClient, symbols: Sequence[str]) -> VenueProduct:
+def product_of(client: SignedClient, symbols: Sequence[str], rights: SignedClient | None) -> VenueProduct:
     """Return the client's product, with the queries of its account."""
-    return SpotProduct(client, symbols) if client.product is Product.SPOT else FuturesProduct(client, symbols)
+    return SpotProduct(client, symbols) if client.product is Product.SPOT else FuturesProduct(client, symbols, rights)
 
 
 class BinanceVenue:
@@ -91,11 +91,20 @@ class BinanceVenue:
     name = "binance"
 
     def __init__(
-        self, client: SignedClient, book: str, symbols: Sequence[str], *, jitter: Callable[[], float] = lambda: 0.5
+        self,
+        client: SignedClient,
+        book: str,
+        symbols: Sequence[str],
+        *,
+        rights: SignedClient | None = None,
+        jitter: Callable[[], float] = lambda: 0.5,
     ) -> None:
-        """`book` is the six characters in its client ids. `jitter` returns a number from 0 to below 1."""
-        self._client = client
-        self._product = product_of(client, symbols)
+        """`book` is the six characters in its client ids. `jitter` returns a number from 0 to below 1.
+
+        `rights` is a client of the host that knows the rights of the key, if that is not the host of `client`.
+        """
+        self._client, self._rights = client, rights
+        self._product = product_of(client, symbols, rights)
         self._queries = self._product.queries
         self._live, identities = LiveOrders(), self._product.identities(book)
         self._known = KnownOrders(self._live, client.now_ms)
@@ -121,6 +130,7 @@ class BinanceVenue:
             symbols,
         )
         self._sender = Sender(client, book, self._known, self._say, self, self._product.forms)
+        self._sender.leverage_set = terms.set_leverage
         self._instruments = PaperInstruments(client.product)
         self._tasks: set[asyncio.Task[None]] = set()
         self._demanded = asyncio.Event()
@@ -188,7 +198,7 @@ class BinanceVenue:
                 why = self._blind.get(_STREAM, "no answer")
                 raise MarketUnreachable(f"the user data stream did not open in {_OPEN_S:.0f} s: {why}") from None
             if isinstance(error, QueryFailed):
-                raise MarketUnreachable(f"the account could not be read: {error}") from error
+                raise MarketUnreachable(f"the account could not be read: {error}", error.until or None) from error
             raise
         self._is_open = True
         self._blind.clear()
@@ -202,6 +212,8 @@ class BinanceVenue:
         """Close all connections. Orders stay at the exchange."""
         await self._stop()
         await self._client.transport.close()
+        if self._rights is not None:
+            await self._rights.transport.close()
 
     # Protocol of the sender's witness
 
@@ -213,6 +225,9 @@ class BinanceVenue:
         if live is None:
             self._reports.incident(f"order {ref} cannot be looked up, because it is not known here: {why}")
             return
+        if not live.seen:
+            # A reduction may have waited for the end of a ban before its request.
+            live.sent_at = self._client.now_ms()
         self._lookups.start(live, to_the_end=live.seen)
         self.reconcile(f"order {ref}: {why}")
 
@@ -229,6 +244,7 @@ class BinanceVenue:
         if live is not None:
             live.recovered = True
             live.seen = live.seen or bool(known.venue_order_ids)
+            live.sent_at = min(live.sent_at, known.unknown_since or live.sent_at)
 
     # While it is open
 
@@ -245,8 +261,8 @@ class BinanceVenue:
                 await self._reconciler.read(everything=_STREAM in self._blind)
             except QueryFailed as error:
                 self._failed(error, _loop_s() - read_at)
-                longer = min(_RETRY_S * 2**failures, _LONGEST_RETRY_S)
-                await pause(max(longer, (error.until - self._client.now_ms()) / SECOND))
+                banned_s = (error.until - self._client.now_ms()) / SECOND
+                await pause(banned_s if banned_s > 0 else min(_RETRY_S * 2**failures, _LONGEST_RETRY_S))
                 wait, failures = 0.0, min(failures + 1, 10)
                 continue
             read_at, failures = _loop_s(), 0

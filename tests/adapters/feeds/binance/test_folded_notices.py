@@ -222,6 +222,7 @@ def test_stream_whose_messages_are_refused_is_not_called_mute() -> None:
     assert run.counts["refused mark"] == 2 * len(script)
 
 
+@pytest.mark.slow
 def test_hour_of_bad_messages_of_all_kinds_is_a_few_lines() -> None:
     market = ScriptedMarket(START)
 

@@ -33,15 +33,16 @@ def test_new_book_gets_its_history_and_then_every_close() -> None:
     assert run.notices == []
 
 
-def test_slow_consumer_gets_the_whole_history() -> None:
+@pytest.mark.parametrize("days", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_slow_consumer_gets_the_whole_history(days: int) -> None:
     """A request brings candles faster than an engine takes them: none of them may be left out."""
     market = ScriptedMarket(START)
 
     def consume(frame: Frame, feed: BinanceFeed) -> Awaitable[None] | None:
         return pause(0.01) if frame.history else None
 
-    run = run_feed(lambda: live_feed(market, market.symbols, warmup_days=4), BEGIN + 3 * MINUTE, consume=consume)
-    assert_all_once(run, BEGIN - 4 * DAY, BEGIN + 3 * MINUTE)
+    run = run_feed(lambda: live_feed(market, market.symbols, warmup_days=days), BEGIN + 3 * MINUTE, consume=consume)
+    assert_all_once(run, BEGIN - days * DAY, BEGIN + 3 * MINUTE)
     assert run.notices == []
 
 

@@ -10,6 +10,7 @@ from ocw_mcp.adapters.binance.transport import RestResponse, pause
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
+from tests.support.examples import slow_after
 from tests.support.live_feeds import assert_all_once, feed_on, rows_answer, run_feed, source
 from tests.support.scripted_market import (
     BEGIN,
@@ -148,7 +149,7 @@ def test_lost_connections_leave_no_gap() -> None:
 
 
 @pytest.mark.requirement("D05")
-@pytest.mark.parametrize("jump", [5 * SECOND, -5 * SECOND, HOUR, -HOUR])
+@pytest.mark.parametrize("jump", slow_after(2, [5 * SECOND, -HOUR, -5 * SECOND, HOUR]))
 def test_jump_of_the_clock_is_reported_and_changes_no_time_stamp(jump: int) -> None:
     market = ScriptedMarket(START)
 
@@ -167,7 +168,7 @@ def test_jump_of_the_clock_is_reported_and_changes_no_time_stamp(jump: int) -> N
     assert times == sorted(times)
 
 
-@pytest.mark.parametrize("symbols", [("BTCUSDT",), SYMBOLS])
+@pytest.mark.parametrize("symbols", [("BTCUSDT",), pytest.param(SYMBOLS, marks=pytest.mark.slow)])
 def test_history_takes_a_request_per_thousand_candles_for_a_slow_consumer(symbols: tuple[str, ...]) -> None:
     market, days = ScriptedMarket(START, symbols), 5
 

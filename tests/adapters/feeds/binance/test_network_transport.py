@@ -1,7 +1,7 @@
 """The transport over real sockets on loopback: REST answers, batches of messages, and the end of a connection."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -9,6 +9,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from ocw_mcp.adapters.binance.hosts import hosts_of
 from ocw_mcp.adapters.binance.network import NetworkTransport
+from ocw_mcp.adapters.binance.transport import RestResponse
+from ocw_mcp.adapters.feeds.binance.feed import BinanceFeed
 from ocw_mcp.domain.errors import MarketUnreachable
 from ocw_mcp.domain.market import Product
 from tests.support.scripted_market import BEGIN
@@ -170,3 +172,20 @@ async def test_requests_and_streams_carry_no_key_and_no_signature(monkeypatch: p
     usual = {"host", "accept", "accept-encoding", "connection", "user-agent", "upgrade"}
     assert {name for name in names if not name.startswith("sec-websocket-")} <= usual
     assert "a-key" not in "".join(heads)
+
+
+async def test_feed_that_ends_closes_its_connections() -> None:
+    class Unanswered(NetworkTransport):
+        closed = False
+
+        async def get(self, path: str, query: Mapping[str, str | int]) -> RestResponse:
+            raise MarketUnreachable("no answer")
+
+        async def close(self) -> None:
+            self.closed = True
+
+    made = Unanswered(hosts_of(Product.UM, "127.0.0.1:1"), lambda: BEGIN)
+    feed = BinanceFeed(Product.UM, ["BTCUSDT"], made, jitter=lambda: 0.5)
+    with pytest.raises(MarketUnreachable):
+        await anext(feed.frames())
+    assert made.closed

@@ -18,7 +18,7 @@ from ocw_mcp.domain.orders import (
 )
 from ocw_mcp.domain.protocols import ExchangeVenue
 from ocw_mcp.domain.state import Mode
-from ocw_mcp.domain.time import DAY, HOUR, MINUTE
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
 from ocw_mcp.sandbox.binance.account.keys import Permission
 from tests.support.binance_venue import BTC, CALM, VenueRig, entry, falling, on_venue, stop
 from tests.support.sandbox_market import DAY_1
@@ -292,3 +292,21 @@ def test_readings_cost_at_most_a_tenth_of_the_weight_of_each_minute() -> None:
         return used[1:]
 
     assert max(on_venue(use)) <= 240
+
+
+def test_an_opening_during_a_ban_says_when_it_ends_and_asks_nothing_more_before() -> None:
+    async def use(rig: VenueRig) -> None:
+        rig.fault("ban", **{"for": "100s"})
+        ends = rig.now + 100 * SECOND
+        named = []
+        for _ in range(3):
+            with pytest.raises(MarketUnreachable) as failed:
+                await rig.open()
+            named.append(failed.value.until_ms)
+            await rig.later(5)
+        assert named == [pytest.approx(ends, abs=2 * SECOND)] * 3
+        assert sum(rig.exchange.requests.values()) == 1
+        await rig.later(90)
+        await rig.open()
+
+    on_venue(use, opened=False)

@@ -1,10 +1,11 @@
 """Readings of the account that meet orders on their way, and requests that are broken off."""
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 
-from ocw_mcp.domain.orders import AccountSeen
+from ocw_mcp.domain.orders import AccountSeen, Transferred
 from tests.support.binance_venue import VenueRig, entry, on_venue, stop
 
 
@@ -34,5 +35,28 @@ def test_reduction_whose_request_is_broken_off_is_looked_up() -> None:
         task.cancel()
         await rig.until(lambda: rig.about(order.ref))
         assert rig.about(order.ref) == ["Rejected NEVER_ARRIVED"]
+
+    on_venue(use)
+
+
+def test_leverage_that_the_venue_has_set_is_shown_without_an_event() -> None:
+    async def use(rig: VenueRig) -> None:
+        await rig.send(entry(leverage=7))
+        await rig.until(lambda: rig.of(AccountSeen) and rig.seen.positions)
+        assert [each.leverage for each in rig.seen.positions] == [7]
+
+    on_venue(use, {"kind": "mute", "at": "0s", "for": "1h", "stream": "user@*"})
+
+
+def test_asset_that_is_not_in_the_books_wallet_is_no_transfer() -> None:
+    async def use(rig: VenueRig) -> None:
+        assert rig.account.transfer(Decimal(1_000), rig.now, "USDC")
+        rig.venue.reconcile("a test")
+        await rig.until(lambda: "USDC" in {each.asset for each in rig.seen.balances})
+        await rig.later(70)
+        assert rig.of(Transferred) == []
+        assert rig.account.transfer(Decimal(500), rig.now)
+        await rig.until(lambda: rig.of(Transferred), 60)
+        assert [each.amount for each in rig.of(Transferred)] == [500]
 
     on_venue(use)

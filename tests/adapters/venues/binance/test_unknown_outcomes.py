@@ -4,6 +4,7 @@ import pytest
 
 from ocw_mcp.adapters.venues.binance.unknowns import ABSENT_AFTER_S
 from ocw_mcp.domain.orders import AccountSeen, Rejected
+from ocw_mcp.domain.protocols import KnownOrder
 from tests.support.binance_venue import VenueRig, entry, on_venue, stop
 
 DROP = {"kind": "order_drop", "at": "0s", "for": "20s"}
@@ -51,6 +52,34 @@ def test_order_that_never_arrived_is_rejected_after_the_grace_period() -> None:
         await rig.later(300)
         assert len(rig.about(ref)) == 2
         assert placed(rig) == 0
+
+    on_venue(use, DROP)
+
+
+def test_restarts_do_not_begin_the_grace_period_again() -> None:
+    async def use(rig: VenueRig) -> None:
+        order = entry()
+        await rig.send(order)
+        known = KnownOrder(order, unknown_since=rig.now)
+        for _ in range(3):
+            await rig.restart([known], after=30)
+            assert rig.about(order.ref) == ["OutcomeUnknown"]
+        took = await rig.until(lambda: len(rig.about(order.ref)) > 1)
+        assert rig.about(order.ref) == ["OutcomeUnknown", "Rejected NEVER_ARRIVED"]
+        assert ABSENT_AFTER_S - 90 <= took < ABSENT_AFTER_S - 60
+
+    on_venue(use, DROP)
+
+
+def test_two_looks_at_one_reading_of_the_account_prove_no_absence() -> None:
+    async def use(rig: VenueRig) -> None:
+        order = entry()
+        await rig.send(order)
+        rig.exchange.requests.clear()
+        await rig.restart([KnownOrder(order, unknown_since=rig.now)], after=200)
+        await rig.until(lambda: len(rig.about(order.ref)) > 1)
+        # One reading opens the venue, and there is one for each of two witnesses.
+        assert rig.exchange.requests["/fapi/v1/openAlgoOrders 200"] >= 3
 
     on_venue(use, DROP)
 

@@ -93,7 +93,7 @@ class SpotEvents:
         elif event.status == "REJECTED":
             reports.add(rejected(ref, reason))
         elif event.status in _OVER and event.status != "FILLED":
-            reports.add(Canceled(ref, ended(event.status, reason)))
+            reports.add(Canceled(ref, ended(event.status, reason), event.filled))
 
     def _on_list(self, event: ListStatus) -> None:
         ref = self._ties.identities.ref(event.name)

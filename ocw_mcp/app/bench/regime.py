@@ -1,0 +1,93 @@
+"""The time of a refit of the regime in a worker thread, and the delays that it causes on the event loop."""
+
+import asyncio
+import math
+import time
+from typing import Any, Final
+
+import numpy as np
+
+from ocw_mcp.adapters.feeds.simulated.paths import generator
+from ocw_mcp.core.anomaly.detector import AnomalyDetector
+from ocw_mcp.core.regime.features import Floats, features_of
+from ocw_mcp.core.regime.fitting import Fit
+from ocw_mcp.core.regime.tracker import SETTINGS, FitRequest
+from ocw_mcp.domain.time import DAY
+from ocw_mcp.domain.unknown import Unknown
+
+YEAR: Final = 365
+ROUNDS: Final = 5
+TICK: Final = 0.001
+"""The time (s) that the event loop sleeps between two measurements of its delay."""
+ANOMALIES: Final = 400
+
+
+def measure() -> dict[str, Any]:
+    """Return the seconds of a refit from a year of days and from the most days, and milliseconds of delays and rows.
+
+    The first refit imports hmmlearn. `loop` has the delays of an event loop while a worker thread refits, and alone.
+    """
+    first = _seconds(_request(YEAR))
+    year = sorted(_seconds(_request(YEAR)) for _ in range(ROUNDS))
+    longest = sorted(_seconds(_request(SETTINGS.fit_days)) for _ in range(2))
+    return {
+        "refit_year_s": round(year[len(year) // 2], 3),
+        "refit_year_worst_s": round(year[-1], 3),
+        "refit_first_s": round(first, 3),
+        "refit_longest_s": round(longest[0], 3),
+        "rows": {"year": YEAR, "longest": SETTINGS.fit_days},
+        "loop": {
+            "alone_ms": _delays(asyncio.run(_loop(None))),
+            "refitting_ms": _delays(asyncio.run(_loop(_request(YEAR)))),
+        },
+        "anomaly_row_ms": round(_anomaly_ms(), 3),
+    }
+
+
+def _request(days: int) -> FitRequest:
+    """Return the request for a fit from days whose volatility changes between three sizes."""
+    draw, count = generator(1, days, "bench of the regime"), days + 27
+    sizes = np.array([0.012, 0.03, 0.06])[np.arange(count) // 45 % 3]
+    prices = 100 * np.exp(np.cumsum(draw.standard_t(5, size=count) * sizes))
+    rows = features_of([(place * DAY, float(price)) for place, price in enumerate(prices)])
+    assert not isinstance(rows, Unknown)
+    return FitRequest(count * DAY, rows, 1)
+
+
+def _seconds(request: FitRequest) -> float:
+    began = time.perf_counter()  # noqa: TID251 - a measurement of this machine
+    found = request.run()
+    assert isinstance(found, Fit), found
+    return time.perf_counter() - began  # noqa: TID251
+
+
+async def _loop(request: FitRequest | None) -> list[float]:
+    """Return the delays (ms) of an event loop: during a refit in a worker thread, or for half a second without one."""
+    work = asyncio.to_thread(request.run) if request is not None else asyncio.sleep(0.5)  # noqa: TID251
+    task, delays = asyncio.ensure_future(work), []
+    while not task.done():
+        began = time.perf_counter()  # noqa: TID251
+        await asyncio.sleep(TICK)  # noqa: TID251
+        delays.append(1_000 * (time.perf_counter() - began - TICK))  # noqa: TID251
+    return delays
+
+
+def _delays(delays: list[float]) -> dict[str, float]:
+    ordered = sorted(delays)
+    return {"p50": _at(ordered, 0.5), "p99": _at(ordered, 0.99), "worst": round(ordered[-1], 3)}
+
+
+def _at(ordered: list[float], share: float) -> float:
+    return round(ordered[min(len(ordered) - 1, math.floor(share * len(ordered)))], 3)
+
+
+def _anomaly_ms() -> float:
+    """Return the mean time of testing one row of six features."""
+    rows: Floats = generator(1, 1, "bench of anomalies").normal(size=(ANOMALIES, 6))
+    detector = AnomalyDetector()
+    for at, row in enumerate(rows.tolist()[: ANOMALIES // 2]):
+        detector.test(at, tuple(row))
+    began = time.perf_counter()  # noqa: TID251
+    for at, row in enumerate(rows.tolist()[ANOMALIES // 2 :]):
+        detector.test(ANOMALIES + at, tuple(row))
+    return 1_000 * (time.perf_counter() - began) / (ANOMALIES // 2)  # noqa: TID251

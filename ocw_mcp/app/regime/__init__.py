@@ -1,0 +1,1 @@
+"""The regime of a recorded or simulated market over time: `ocw regime`."""

@@ -1,0 +1,113 @@
+"""Compares each row with the window before it, and the distance with the distances of earlier rows.
+
+Each earlier distance was measured in the same way, against the window before its own row. If rows were exchangeable, a
+quantile of at least q would be read on a share of 1 − q of the rows, whatever their distribution. Volatility clusters,
+so such rows come in groups, and the share holds over months, not over each week.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from ocw_mcp.core.anomaly.distance import Floats, distance, scales
+from ocw_mcp.core.anomaly.features import NAMES, Row
+from ocw_mcp.domain.unknown import Unknown
+
+WINDOW: Final = 120
+"""The rows of a window."""
+PAST: Final = 199
+"""The most earlier distances of a calibration; the quantiles are multiples of 1 / (distances + 1)."""
+LEAST_PAST: Final = 99
+"""The least earlier distances of a calibration."""
+LEAST_KNOWN: Final = 0.8
+"""The least share of the window in which a feature must be known; otherwise the feature is left out."""
+
+
+class AnomalyReading(Struct, frozen=True):
+    """How unusual a row is among the rows before it."""
+
+    at: int
+    """The time (ms) of the row."""
+    distance: float
+    """The robust Mahalanobis distance from the window; about the root of the number of features on a usual row."""
+    quantile: float
+    """The share of earlier distances that are smaller, from 0 to just below 1."""
+    drivers: tuple[tuple[str, float], ...]
+    """The features with their shares of the squared distance, the largest first. A share may be below 0."""
+
+
+class AnomalyState(Struct):
+    """The saved state of `AnomalyDetector`."""
+
+    rows: list[Row] = []
+    past: list[tuple[tuple[int, ...], float]] = []
+    """Earlier distances, each with the columns that it was measured in."""
+
+
+class AnomalyDetector:
+    """Tests the rows of one symbol in order of time."""
+
+    def __init__(self, names: Sequence[str] = NAMES) -> None:
+        self._names = tuple(names)
+        self._state = AnomalyState()
+
+    def test(self, at: int, row: Row) -> AnomalyReading | Unknown:
+        """Return the reading of a row, then add the row to the window. Raises ValueError for a wrong number of values.
+
+        A value that is not finite counts as not known.
+        """
+        if len(row) != len(self._names):
+            raise ValueError(f"the row has {len(row)} values; expected {len(self._names)}, one for each feature")
+        clean = tuple(value if value is not None and math.isfinite(value) else None for value in row)
+        reading = self._read(at, clean)
+        self._state.rows.append(clean)
+        del self._state.rows[:-WINDOW]
+        return reading
+
+    def _read(self, at: int, row: Row) -> AnomalyReading | Unknown:
+        rows, past = self._state.rows, self._state.past
+        if len(rows) < WINDOW:
+            return Unknown(f"needs {WINDOW} rows, has {len(rows)}")
+        table = np.array([[math.nan if value is None else value for value in each] for each in rows])
+        known = np.isfinite(table).mean(axis=0) >= LEAST_KNOWN
+        chosen = [place for place, value in enumerate(row) if known[place] and value is not None]
+        if not chosen:
+            return Unknown("no feature is known")
+        window = table[:, chosen]
+        window = window[np.isfinite(window).all(axis=1)]
+        if len(window) < WINDOW // 2:
+            return Unknown(f"needs {WINDOW // 2} rows with all known features, has {len(window)}")
+        values = np.array([row[place] for place in chosen], np.float64)
+        centre, deviations = scales(window)
+        flat = deviations <= 1e-12 * np.maximum(1.0, np.abs(centre))
+        if moved := [self._names[chosen[place]] for place in np.flatnonzero(flat & (values != centre))]:
+            return Unknown(f"{moved[0]} never changed in the window, and changes now")
+        if flat.all():
+            return Unknown("no feature changes")
+        columns = tuple(int(place) for place in np.array(chosen)[~flat])
+        found = distance(window[:, ~flat], values[~flat])
+        if not math.isfinite(found.value):
+            return Unknown("the distance is not finite")
+        earlier = [value for of, value in past if of == columns]
+        past.append((columns, found.value))
+        del past[:-PAST]
+        if len(earlier) < LEAST_PAST:
+            return Unknown(f"needs {LEAST_PAST} earlier distances in the same features, has {len(earlier)}")
+        smaller = sum(value < found.value for value in earlier)
+        return AnomalyReading(at, found.value, smaller / (len(earlier) + 1), self._drivers(columns, found.parts))
+
+    def _drivers(self, columns: tuple[int, ...], parts: Floats) -> tuple[tuple[str, float], ...]:
+        total = float(parts.sum()) or 1.0
+        shares = [(self._names[place], float(part) / total) for place, part in zip(columns, parts, strict=True)]
+        return tuple(sorted(shares, key=lambda each: -each[1]))
+
+    def state(self) -> AnomalyState:
+        """Return all that must survive a restart."""
+        return self._state
+
+    def restore(self, state: AnomalyState, /) -> None:
+        """Restore a state that `state` returned."""
+        self._state = state

@@ -1,0 +1,126 @@
+"""The reading of the regime: a level with its probability, and hysteresis between levels."""
+
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from ocw_mcp.core.regime.model import Floats
+
+LEAST_PROBABILITY: Final = 0.8
+"""The least filtered probability with which a day counts for a level."""
+CALMER_DAYS: Final = 5
+"""The consecutive days that must count for a calmer level before the level falls. It rises on the first day."""
+
+
+class Level(StrEnum):
+    """A level of volatility, relative to the days from which the model was fitted; the calmest first."""
+
+    CALM = "calm"
+    NORMAL = "normal"
+    TURBULENT = "turbulent"
+
+
+LEVELS: Final = tuple(Level)
+
+
+class RegimeReading(Struct, frozen=True):
+    """The regime known at the close of a day, from the data up to this close."""
+
+    at: int
+    """The time (ms) of the close."""
+    level: Level
+    """The level after hysteresis."""
+    probability: float
+    """The filtered probability of this level. It may be small while the level waits for a confirmation."""
+    state: int
+    """The most probable state, 0 the calmest."""
+    probabilities: tuple[float, ...]
+    """The filtered probability of each state, the calmest first."""
+    expected_days: float
+    """The days until the market is expected to leave the level, from the transitions of the model."""
+    since: int
+    """The time (ms) of the close at which the level began."""
+    volatility: float
+    """The realised volatility of 14 days, as a share of the price a year."""
+    fitted_at: int
+    """The time (ms) of the last close that the model was fitted from."""
+
+    @property
+    def states(self) -> int:
+        """The number of states of the model."""
+        return len(self.probabilities)
+
+
+def level_of(state: int, states: int) -> Level:
+    """Return the level of a state: calm for the calmest, turbulent for the most volatile, normal for those between."""
+    return Level.CALM if state == 0 else Level.TURBULENT if state == states - 1 else Level.NORMAL
+
+
+def members(level: Level, states: int) -> tuple[int, ...]:
+    """Return the states of a level; a model of two states has none that is normal."""
+    return tuple(state for state in range(states) if level_of(state, states) is level)
+
+
+def level_probabilities(probabilities: Floats) -> dict[Level, float]:
+    """Return the probability of each level from those of the states."""
+    states = len(probabilities)
+    return {level: float(sum(probabilities[state] for state in members(level, states))) for level in LEVELS}
+
+
+class HysteresisState(Struct):
+    """The saved state of `Hysteresis`."""
+
+    level: Level | None = None
+    since: int = 0
+    waiting: list[Level] = []
+    """The levels of the last consecutive days that counted for a calmer level."""
+
+
+class Hysteresis:
+    """Holds the level: it rises at once, and falls after `CALMER_DAYS` calmer days in a row."""
+
+    def __init__(self) -> None:
+        self._state = HysteresisState()
+
+    def update(self, probabilities: Floats, at: int) -> Level:
+        """Take the filtered probabilities of the states at `at` (ms); return the level."""
+        by_level, state = level_probabilities(probabilities), self._state
+        day = max(LEVELS, key=lambda level: by_level[level])
+        if state.level is None:
+            return self._set(level_of(int(np.argmax(probabilities)), len(probabilities)), at)
+        # A level that the model lacks, normal with two states, cannot be kept: the more cautious one takes its place.
+        if not members(state.level, len(probabilities)):
+            return self._set(Level.TURBULENT, at)
+        if by_level[day] < LEAST_PROBABILITY or day is state.level:
+            state.waiting.clear()
+            return state.level
+        if LEVELS.index(day) > LEVELS.index(state.level):
+            return self._set(day, at)
+        state.waiting.append(day)
+        if len(state.waiting) < CALMER_DAYS:
+            return state.level
+        return self._set(max(state.waiting, key=LEVELS.index), at)
+
+    def _set(self, level: Level, at: int) -> Level:
+        self._state = HysteresisState(level, at)
+        return level
+
+    @property
+    def level(self) -> Level | None:
+        """The level; None before the first update."""
+        return self._state.level
+
+    @property
+    def since(self) -> int:
+        """The time (ms) at which the level began."""
+        return self._state.since
+
+    def state(self) -> HysteresisState:
+        """Return all that must survive a restart."""
+        return self._state
+
+    def restore(self, state: HysteresisState, /) -> None:
+        """Restore a state that `state` returned."""
+        self._state = state
