@@ -219,7 +219,7 @@ class Outbox:
         loop = asyncio.get_running_loop()
         now = loop.time()
         entries = self._waiting[Priority.ENTRY]
-        while entries and now - entries[0].since >= OLDEST_ENTRY_S:
+        while entries and now >= entries[0].since + OLDEST_ENTRY_S:  # As the timer, which rounds in the same way.
             self._not_sent(entries.pop(0), f"it waited for {OLDEST_ENTRY_S:g} s")
         while self._opened and (request := self._next(now)) is not None:
             self._waiting[request.priority].remove(request)
@@ -240,7 +240,7 @@ class Outbox:
         symbols = {
             each.symbol
             for each in self._under_way
-            if each.priority is Priority.REDUCTION and now - each.begun < IN_ORDER_S
+            if each.priority is Priority.REDUCTION and now < each.begun + IN_ORDER_S
         }
         for each in self._waiting[Priority.REDUCTION]:
             if each.symbol not in symbols:

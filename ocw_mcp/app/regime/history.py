@@ -1,5 +1,6 @@
 """Follows the regime over daily candles, as an engine would: each reading has only what was known at its close."""
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -52,6 +53,7 @@ def follow(candles: Sequence[Candle], seed: int, show: Callable[[str], None] = l
 
     Each fit is made from the days up to its close, and is used from the next close.
     """
+    logging.getLogger("hmmlearn").setLevel(logging.ERROR)  # a candidate that it warns of is judged by `fit`
     tracker, history = RegimeTracker(seed), RegimeHistory(candles[0].symbol, [], [])
     for candle in candles:
         request = tracker.close(candle)

@@ -76,7 +76,7 @@ def _draw_price(axis: "Axes", history: RegimeHistory, found: dict[str, Any]) -> 
             axis.fill_between(
                 [], [], color=COLOURS[level], alpha=0.5, label=f"{text}; next day's volatility {next_day}"
             )
-    for candle, change in largest_moves(candles):
+    for candle, change in largest_moves([candle for candle, _ in history.known]):
         place = _moments([candle.close_time])[0], candle.close
         axis.annotate(
             f"{change:+.0%}\n{utc_day(candle.open_time)}",
@@ -88,9 +88,9 @@ def _draw_price(axis: "Axes", history: RegimeHistory, found: dict[str, Any]) -> 
             color=PRICE,
             arrowprops={"arrowstyle": "-", "color": PRICE, "lw": 0.6},
         )
-    axis.legend(
-        loc="lower right", fontsize=9, framealpha=0.9, title="level (the white days are unknown)", title_fontsize=9
-    )
+    title = "level (the white days are unknown)" if history.known else "the regime is unknown on all days"
+    handles, labels = axis.get_legend_handles_labels()
+    axis.legend(handles, labels, loc="lower right", fontsize=9, framealpha=0.9, title=title, title_fontsize=9)
     axis.grid(visible=True, which="major", lw=0.3, alpha=0.5)
 
 

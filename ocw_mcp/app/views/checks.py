@@ -130,7 +130,9 @@ def _settings(env: Path | None, state: Path | None, environ: Mapping[str, str]) 
     settings = load_settings(env, state, environ)
     mode = mode_of(settings, None)
     allowed = ", live mode is allowed" if settings.live_trading and mode is not Mode.LIVE else ""
-    return _ok(f"mode {mode}{allowed}")
+    # A book keeps its mode, whatever the settings say.
+    book = peek_book(state).stamp.mode if state is not None and has_book(state) else mode
+    return _ok(f"mode {mode}{allowed}" + ("" if book is mode else f"; the book here is a {book} one"))
 
 
 def _env_file(path: Path) -> Check:

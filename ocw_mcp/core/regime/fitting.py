@@ -119,7 +119,7 @@ def _best_start(scaled: Floats, states: int, seed: int) -> tuple[RegimeModel | N
         hidden = _begin(scaled, states, seed * STARTS + start)
         if _run(hidden, scaled, _FEW_ITERATIONS):
             begun.append((-float(hidden.monitor_.history[-1]), start, hidden))
-    best: tuple[RegimeModel | None, float, str | None] = (None, -math.inf, "no start converged")
+    best: tuple[RegimeModel | None, float, str | None] = (None, -math.inf, "EM failed from each start")
     for _, _, hidden in sorted(begun, key=lambda each: each[:2])[:FINISHED]:
         if not _run(hidden, scaled, _ITERATIONS):
             continue

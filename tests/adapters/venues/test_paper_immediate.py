@@ -104,7 +104,7 @@ async def test_ioc_order_expires_if_no_candle_opens() -> None:
     venue = venue_with()
     await sent(venue, BUY, "2", "1002")
     (gone,) = opens(venue, 1_000.0, 7)
-    assert gone == Canceled(ENTRY, "expired: no price came while it waited")
+    assert gone == Canceled(ENTRY, "expired: no price came while it waited", D(0))
 
 
 async def test_ioc_order_cannot_be_post_only() -> None:

@@ -151,7 +151,7 @@ async def test_unaffordable_limit_order_is_rejected_when_sent() -> None:
 async def test_limit_order_does_not_expire_and_can_be_cancelled() -> None:
     venue = await waiting(BUY, "990")
     assert opens(venue, 1_000.0, 500) == []
-    assert await cancelled(venue, ENTRY, T0) == [Canceled(ENTRY, "on request")]
+    assert await cancelled(venue, ENTRY, T0) == [Canceled(ENTRY, "on request", D(0))]
     assert opens(venue, 900.0, 501) == []
 
 

@@ -85,7 +85,7 @@ async def test_nearer_of_stop_and_liquidation_price_is_executed(trigger: str, li
     if liquidated:
         taken_over, canceled = reports
         assert isinstance(taken_over, OutsideFill)
-        assert canceled == Canceled(STOP, "expired: the position is gone")
+        assert canceled == Canceled(STOP, "expired: the position is gone", D(0))
     else:
         assert fill_of(reports).ref == STOP
     assert venue.orders == []

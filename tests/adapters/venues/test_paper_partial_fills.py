@@ -116,7 +116,7 @@ async def test_partly_filled_limit_order_can_be_cancelled() -> None:
     opens(venue, 1_000.0)
     await send(venue, cleared_order(BUY, "2.5", limit="990"))
     trades(venue, 985.0, 1_000.0, 995.0, 0, 10.0)
-    assert await cancelled(venue, ENTRY, T0 + MINUTE) == [Canceled(ENTRY, "on request")]
+    assert await cancelled(venue, ENTRY, T0 + MINUTE) == [Canceled(ENTRY, "on request", D(1))]
     assert venue.account.ledger.quantity("ETHUSDT") == 1
 
 

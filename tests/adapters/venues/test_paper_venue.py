@@ -153,7 +153,7 @@ async def test_cancelled_order_never_trades() -> None:
     entry = cleared_order(BUY, "1", n=2)
     await submitted(venue, entry, T0)
     for ref in (stop, entry.order.ref):
-        assert await cancelled(venue, ref, T0) == [Canceled(ref, "on request")]
+        assert await cancelled(venue, ref, T0) == [Canceled(ref, "on request", D(0))]
         assert [type(each) for each in await cancelled(venue, ref, T0)] == [CancelRefused]
     assert opens(venue, 900.0, 1) == []
     assert trades(venue, 800.0, 900.0, 850.0, 1) == []

@@ -86,7 +86,7 @@ async def test_a_whole_stop_ends_with_its_position(held: Side, closing: Side, wa
     await submitted(venue, cleared_order(closing, "2", Purpose.EXIT), T0)
     fill, ended = opens(venue, 1_000.0, 1)
     assert isinstance(fill, Filled)
-    assert ended == Canceled(accepted.ref, "expired: its position has ended")
+    assert ended == Canceled(accepted.ref, "expired: its position has ended", D(0))
     assert venue.orders == []
     assert reason(await whole(venue, closing, 1_000 - 50 * way, revision=1)) is RejectReason.NO_POSITION
 
@@ -112,7 +112,7 @@ async def test_a_whole_stop_is_cancelled_and_kept_over_a_restart() -> None:
     again = venue_with()
     again.restore(venue.state())
     assert again.orders == venue.orders
-    assert await cancelled(again, accepted.ref, T0) == [Canceled(accepted.ref, "on request")]
+    assert await cancelled(again, accepted.ref, T0) == [Canceled(accepted.ref, "on request", D(0))]
 
 
 async def test_orders_above_the_largest_quantity_are_rejected_but_not_a_whole_stop() -> None:

@@ -116,6 +116,13 @@ def test_doctor_reports_settings_and_policies_that_prevent_a_start(
     assert examined(ocw)["settings"]["found"] == "mode live"
 
 
+def test_doctor_names_the_mode_of_a_book_that_the_settings_do_not(
+    ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OCW_MODE", "demo")
+    assert examined(ocw, "--state", book)["settings"]["found"] == "mode demo; the book here is a paper one"
+
+
 def test_doctor_warns_of_waiting_and_of_refused_commands(ocw: Ocw, book: Path) -> None:
     commands.write_command(book, "halt", "ann", "c1", 1)
     assert examined(ocw, "--state", book)["commands"]["verdict"] == "warning"

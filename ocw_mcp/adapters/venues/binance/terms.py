@@ -7,7 +7,7 @@ from ocw_mcp.adapters.venues.binance.rest_wire import SymbolConfig
 
 ISOLATED: Final = "ISOLATED"
 """The margin type that OCW needs."""
-SET_UP: Final = "run `ocw connect --set-up`"
+SET_UP: Final = "run `ocw connect --set-up` with the --mode and --state of the book"
 """The command that sets the account's settings as OCW needs them."""
 
 

@@ -128,11 +128,11 @@ def test_state_of_an_order_alone_is_no_fill() -> None:
     [
         ({}, Accepted(REF, "77")),
         ({"ot": "STOP_MARKET", "o": "MARKET"}, Triggered(REF, "77")),
-        ({"x": "CANCELED", "X": "CANCELED"}, Canceled(REF, "it was cancelled")),
-        ({"x": "EXPIRED", "X": "EXPIRED"}, Canceled(REF, "what was left of it expired")),
+        ({"x": "CANCELED", "X": "CANCELED"}, Canceled(REF, "it was cancelled", D(0))),
+        ({"x": "EXPIRED", "X": "EXPIRED"}, Canceled(REF, "what was left of it expired", D(0))),
         (
             {"x": "EXPIRED", "X": "EXPIRED_IN_MATCH"},
-            Canceled(REF, "it would have traded with an order of the same account"),
+            Canceled(REF, "it would have traded with an order of the same account", D(0)),
         ),
         (
             {"x": "REJECTED", "X": "REJECTED", "rm": "Margin is insufficient."},
