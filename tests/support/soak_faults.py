@@ -53,7 +53,8 @@ OF_ACCOUNT: Final[dict[str, float]] = {
     "drop": 0.5,
 }
 """Faults of the account and of its events, an hour."""
-FUTURES_ONLY: Final = ("deleverage", "key_expired")
+FUTURES_ONLY: Final = ("deleverage", "key_expired", "reductions_only", "cooling_off")
+"""The kinds, and the answers to orders, that spot does not have."""
 JUMPS: Final = 2
 """The jumps of a price within a minute, in a day."""
 DISASTERS: Final = 0.5
@@ -103,7 +104,7 @@ def soak_faults(seed: int, product: Product, minutes: int) -> list[Fault]:
     for minute, symbol, _ in _disasters(seed, minutes):
         found.append(fault("order_drop", 60 * minute - 1, lasts="70s"))
         found.append(fault("owner_cancel", 60 * minute, symbol=symbol))
-    return found
+    return [each for each in found if product is Product.UM or each.answer not in FUTURES_ONLY]
 
 
 def _times(draw: Random, expected: float) -> int:
