@@ -13,7 +13,7 @@ help:
 	@echo "make install   install into .venv from the lock, with the hash of every file checked"
 	@echo "make run       run a simulated day of paper trading by rules in about two minutes; needs no key or network"
 	@echo "make test      run the tests, except the slow ones of .ci/run"
-	@echo "make soak      run seven simulated days of faults and kills in some minutes; SEED= and DAYS= choose them"
+	@echo "make soak      run seven simulated days of faults and 500 kills in some minutes; SEED=, DAYS=, VENUE=spot choose them"
 	@echo "make validators   install MCP validators and clients into .node and SDKs of clients into .clients; needs npm"
 	@echo "make mutants   list changes of the risk check that no test detects; about ten minutes on one core"
 	@echo "make lint      run ruff, mypy and the import rules"

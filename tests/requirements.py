@@ -88,7 +88,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     "A05": Requirement("With the budget spent the rules trade, and it says so."),
     "A06": Requirement("The same snapshot again is answered from memory."),
     # Soak
-    "V01": Requirement("Seven simulated days of seeded faults break none of the four oracles.", LOOPBACK),
+    "V01": Requirement("Seven simulated days of seeded faults break none of the four oracles."),
 }
 
 

@@ -31,6 +31,7 @@ from ocw_mcp.engine.protection import (
     busy,
     crossed,
     hold_to_clearing,
+    lost,
     on_tick,
     protection_timer,
     rejected_as,
@@ -358,8 +359,10 @@ class Guard(StopOrders):
         conflict = rejected_as(report, RejectReason.REDUCE_ONLY) and rests
         if protection and not self._spot and (conflict or rejected_as(report, RejectReason.BLOCKED_BY_ORDERS)):
             self._unblock(tracked, now)
-        elif protection and busy(report) and not (protection.protected and not self._insists(symbol)):
-            self._retry_later(symbol, now)
+        elif protection and not (protection.protected and not self._insists(symbol)):
+            overdue = protection.deadline is not None and protection.deadline <= now
+            if busy(report) or (overdue and lost(report)):
+                self._retry_later(symbol, now)
         if protection is None or not protection.protected or self._insists(symbol):
             insists = protection is None or self._insists(symbol)
             failed = "may have failed" if tracked.status.live else "failed"

@@ -9,5 +9,5 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
 TestManyStories = Story.TestCase
 TestManyStories.settings = settings(
-    max_examples=150, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    max_examples=250, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )

@@ -58,8 +58,10 @@ class Death:
 class Dying:
     """A store whose appends and commits are touches; nothing is written after the death."""
 
-    def __init__(self, store: Any, death: Death, saved: Callable[[], None]) -> None:
-        self._store, self._death, self._saved = store, death, saved
+    def __init__(self, store: Any, death: Death, saved: Callable[[], None], now_ms: Callable[[], int]) -> None:
+        self._store, self._death, self._saved, self._now_ms = store, death, saved, now_ms
+        self.committed_ms = now_ms()
+        """The time of the last commit, ms."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -72,6 +74,7 @@ class Dying:
     def commit(self, checkpoint: Checkpoint | None = None, summarise: Callable[[], Any] | None = None) -> None:
         self._death.touch()
         self._store.commit(checkpoint, summarise)
+        self.committed_ms = self._now_ms()
         if checkpoint is not None:
             self._saved()
         self._death.touch()

@@ -6,6 +6,7 @@ adapter that trades on the same exchange.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -26,7 +27,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.market import MarketIdentity, Product
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Decider, Store
-from ocw_mcp.domain.state import Mode
+from ocw_mcp.domain.state import MARKET_DATA, Mode, TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.runtime import pacing
@@ -39,11 +40,12 @@ from ocw_mcp.sandbox.binance.faulty import FaultyExchange
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
 from tests.support.deaths import Death, Dying, Kill, MortalTransport
-from tests.support.invariants import never_forgotten, never_naked
+from tests.support.invariants import never_naked
 from tests.support.oracles import (
     Limits,
     Span,
     converged,
+    divergences,
     naked_spans,
     one_order_per_leg,
     protected,
@@ -80,7 +82,7 @@ def paper_venue(site: Site) -> RecordedPaper:
 
 
 def binance_venue(site: Site) -> BinanceVenue:
-    """Return the Binance venue on futures, on the account of the exchange."""
+    """Return the Binance venue on the account of the exchange."""
     key = made_key("1")
     credentials = Credentials(key.key, key.secret)
     client = SignedClient(site.transport, credentials, Mode.DEMO, site.product, loopback="127.0.0.1:1")
@@ -134,7 +136,8 @@ class Plan(NamedTuple):
     in_process: bool = True
     """Whether the venue is a part of the process, which forgets what was not saved when the process dies."""
     policy: Policies = EVERY_CLOSE
-    mode: Mode = Mode.PAPER
+    mode: Mode = Mode.DEMO
+    """The mode of a book whose venue is outside of the process; a book in process is on paper."""
     thin: int = 10
     grain_ms: int = 250
     tick_ms: int = SECOND
@@ -142,6 +145,18 @@ class Plan(NamedTuple):
     round_trip_ms: int = 40
     commands: Sequence[tuple[float, str]] = ()
     """Verbs of an operator, each with its time in seconds."""
+    resumes_after_s: float = 0
+    """How often an operator looks at the book, and resumes it if it only reduces positions; 0 is never."""
+
+
+NOTICE_MS = 35 * SECOND
+"""The time in which a book learns of a change of its account: it reads the account every 30 s."""
+COMMIT_MS = 10 * SECOND
+"""How often a run commits what it has not sent. What a killed process has not committed is missing in its journal."""
+AGAIN_MS = 10 * SECOND
+"""The longest pause between two attempts at an exit beyond the deadline."""
+UNKNOWN_SPOT_MS = 180 * SECOND
+"""The time after which an exit of unknown outcome is settled. On spot, a second one could sell too much before."""
 
 
 class Outcome:
@@ -151,6 +166,8 @@ class Outcome:
         self.plan, self.record, self.exchange = plan, record, exchange
         self._refusals = Refusals(exchange)
         self.down: list[Span] = []
+        self.unsaved: list[Span] = []
+        """The times before each death in which nothing was committed."""
         self.kills = 0
         self.journal: list[tuple[int, events.JournalEvent]] = []
         self.run: Run
@@ -169,29 +186,39 @@ class Outcome:
 
     def summary(self) -> dict[str, Any]:
         """Return the counts by which one sees that something happened."""
-        naked = max(naked_spans(self.record, self.ended_at, self.down), key=lambda each: each.lasted, default=None)
+        until, journal = self.ended_at, self.journal
+        naked = [each.lasted for each in naked_spans(self.record, until, self.unseen)]
+        apart = [each.lasted for each in divergences(self.record, journal, until, self.unseen + self.unsaved)]
         return {
             "orders": len(self.record.arrivals),
             "fills": len(self.record.trades),
-            "changes of the balance": len(self.record.changes),
+            "intents": dict(Counter(each.ref.leg.name for each in self.events(events.OrderIntended))),
+            "stops triggered": len(self.events(events.OrderTriggered)),
+            "rejections": dict(Counter(each.reason.name for each in self.events(events.OrderRejected))),
+            "unknown outcomes": len(self.events(events.OrderUnknown)),
+            "trades of others": dict(Counter(str(each.cause) for each in self.events(events.OutsideFilled))),
+            "changes of the balance": dict(Counter(each.kind for each in self.record.changes)),
             "kills": self.kills,
             "faults": dict(sorted(self.exchange.plan.applied.items())),
-            "longest time without a stop (s)": 0 if naked is None else naked.lasted / SECOND,
+            "longest time without a stop (s)": max(naked, default=0) / SECOND,
+            "longest time in which book and account differed (s)": max(apart, default=0) / SECOND,
             "incidents": len(self.events(events.Incident)),
             "decisions": len(self.events(events.DecisionMade)),
         }
 
-    def problems(self, *, converges_ms: int = 60 * SECOND, notice_ms: int = 60 * SECOND) -> list[str]:
+    def problems(self, *, converges_ms: int = NOTICE_MS, notice_ms: int = NOTICE_MS) -> list[str]:
         """Return what the oracles found, one sentence each."""
         unseen = self.unseen
         limits = Limits(self.plan.policy.exposure.max_gross, self.plan.policy.position.max_share)
         until, record, journal = self.ended_at, self.record, self.journal
+        spot = self.plan.market.product is Product.SPOT
+        unknown = UNKNOWN_SPOT_MS if spot else self.plan.policy.stop.deadline_s * SECOND
         return [
             *one_order_per_leg(record, journal, BOOK),
-            *converged(record, journal, converges_ms, until, unseen),
-            *protected(record, journal, until, notice_ms=notice_ms, down=self.down),
+            *converged(record, journal, converges_ms, until, unseen + self.unsaved),
+            *protected(record, journal, until, notice_ms=notice_ms, again_ms=AGAIN_MS, unknown_ms=unknown, away=unseen),
             *within_budget(record, journal, BOOK, limits),
-            *same_books(record, journal, BEGIN, settled_at(until, converges_ms, unseen)),
+            *same_books(record, journal, BEGIN, settled_at(until, 60 * SECOND, unseen), named=not spot),
         ]
 
 
@@ -205,7 +232,7 @@ def run_book(plan: Plan, opens: Opens | None = None) -> Outcome:
 def _seldom_polls() -> Iterator[None]:
     """Let what a run does every so often in real time happen as seldom as in a run at speed 60."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime_run, "SHOW_EVERY_MS", MINUTE)
+        patch.setattr(runtime_run, "SHOW_EVERY_MS", COMMIT_MS)
         patch.setattr(runtime_run, "POLL_EVERY_MS", MINUTE)
         patch.setattr(pacing, "POLL_MS", 2 * SECOND)
         yield
@@ -233,6 +260,7 @@ async def _run(plan: Plan, opens: Opens) -> Outcome:
         assert kill is not None
         outcome.kills += 1
         died = start + round(loop.time() * SECOND)
+        outcome.unsaved.append((process.mortal.committed_ms, died))
         await asyncio.sleep(kill.down_s)  # noqa: TID251 - virtual time
         outcome.down.append((died, start + round(loop.time() * SECOND)))
     store = opens()
@@ -253,6 +281,7 @@ class _Process:
         self._transports = self.transport, signed
         self.death = Death()
         self._record, self._store, self._commands = outcome.record, store, plan.commands
+        self._resumes_after_s = plan.resumes_after_s
         self._mark = outcome.record.mark()
         self._loses = plan.in_process
         clock = MachineClock(self.transport.now_ms)
@@ -268,18 +297,18 @@ class _Process:
         clock.follow(feed.exchange_ms)
         ending = EndingFeed(feed, outcome.ended_at, self.transport.exchange_ms)
         venue = plan.make_venue(Site(signed, exchange, plan.market.product, BOOK, outcome.record))
-        mortal = Dying(store, self.death, self._saved)
+        self.mortal = Dying(store, self.death, self._saved, self.transport.exchange_ms)
         self.run = outcome.run = Run(
             ending,
             plan.decider(),
-            store=mortal,  # type: ignore[arg-type]
+            store=self.mortal,  # type: ignore[arg-type]
             policy=plan.policy,
             clock=clock,
             venue=venue,
             live=True,
-            mode=plan.mode,
+            mode=Mode.PAPER if plan.in_process else plan.mode,
         )
-        (never_naked if plan.in_process else never_forgotten)(self.run)
+        never_naked(self.run)
         if not self._loses:
             venue.submit = self._mortal(venue.submit)
             venue.cancel = self._mortal(venue.cancel)
@@ -306,6 +335,17 @@ class _Process:
         except Crash:
             await asyncio.Event().wait()
 
+    def _resume(self) -> None:
+        """Let an operator resume a book that only reduces positions, but not while it lacks market data."""
+        lowered = self.run.engine.account.lowered
+        if self.death.came.is_set():
+            return
+        if self.run.engine.account.trading_state is not TradingState.ACTIVE and not (
+            lowered is not None and lowered.by == MARKET_DATA
+        ):
+            self.run.commands.put(Command(f"resume {self.transport.exchange_ms()}", "resume", "operator"))
+        asyncio.get_running_loop().call_later(self._resumes_after_s, self._resume)
+
     async def lives_until(self, kill: Kill | None) -> bool:
         """Run the book; return True at its end, False after its death."""
         others = asyncio.all_tasks()
@@ -317,6 +357,8 @@ class _Process:
         if kill is not None:
             left = BEGIN + kill.at_s * SECOND - self.transport.exchange_ms()
             loop.call_later(max(0.0, left / SECOND), self.death.arm, kill.touches)
+        if self._resumes_after_s:
+            loop.call_later(self._resumes_after_s, self._resume)
         living, dying = loop.create_task(self.run.go()), loop.create_task(self.death.came.wait())
         await asyncio.wait({living, dying}, return_when=asyncio.FIRST_COMPLETED)
         dead = self.death.came.is_set()

@@ -15,6 +15,7 @@ from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.protocols import Decider
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.sandbox.binance.fault_kinds import ANSWERS
 from ocw_mcp.sandbox.binance.faults import Fault
 from tests.support.deaths import Kill
 from tests.support.exchange_books import MakeVenue, Outcome, Plan, binance_venue, run_book
@@ -24,6 +25,8 @@ BTC = "BTCUSDT"
 FIRST = 90_000.0
 LAST_MINUTES = 3
 """Minutes at the end of a story in which nothing new begins."""
+
+FAILURES = [name for name, each in ANSWERS.items() if not each.unknown]
 
 delays = st.sampled_from((None, "2s", "90s"))
 spans = st.sampled_from(("5s", "20s", "1m"))
@@ -105,7 +108,7 @@ class Story(RuleBasedStateMachine):
         """Requests of orders are answered with an unknown outcome."""
         self._order_fault("order_error", lasts, executed, by, None, answer=answer)
 
-    @rule(lasts=spans, answer=st.sampled_from(("unavailable", "overloaded", "reductions_only", "late")))
+    @rule(lasts=spans, answer=st.sampled_from(FAILURES))
     def orders_fail(self, lasts: str, answer: str) -> None:
         """Requests of orders fail."""
         self._order_fault("order_error", lasts, False, None, None, answer=answer)
@@ -124,6 +127,25 @@ class Story(RuleBasedStateMachine):
         more: dict[str, Any] = {} if kind == "drop" else {"lasts": lasts}
         more |= {"by": "3s"} if kind == "delay" else {}
         self.faults.append(fault(kind, self.second - 2, stream="user@*", **more))
+
+    @rule(
+        action=st.sampled_from(("owner_order", "owner_close", "owner_cancel", "transfer", "deleverage")),
+        side=st.sampled_from(("BUY", "SELL")),
+        after=st.integers(-2, 40),
+    )
+    def others_act(self, action: str, side: str, after: int) -> None:
+        """The account's owner trades, cancels or moves money in the app, or the exchange reduces the position."""
+        more: dict[str, Any] = {"amount": "-200"} if action == "transfer" else {"symbol": BTC}
+        more |= {"side": side, "quantity": "0.01"} if action == "owner_order" else {}
+        more |= {"share": "0.5"} if action == "deleverage" else {}
+        self.faults.append(fault(action, max(31, self.second + after), **more))
+
+    @rule(kind=st.sampled_from(("ban", "limit", "error", "order_hidden", "key_expired")), lasts=spans)
+    def requests_fail(self, kind: str, lasts: str) -> None:
+        """The exchange refuses all requests, does not find new orders, or ends the listen key."""
+        more: dict[str, Any] = {} if kind == "key_expired" else {"lasts": lasts}
+        more |= {"by": "20s"} if kind == "order_hidden" else {}
+        self.faults.append(fault(kind, self.second - 2, **more))
 
     @rule(touches=st.integers(1, 12), down_s=st.sampled_from((0.5, 20.0, 70.0)), after=st.integers(-1, 20))
     def is_killed(self, touches: int, down_s: float, after: int) -> None:
@@ -144,6 +166,7 @@ class Story(RuleBasedStateMachine):
             in_process=False,
             grain_ms=500,
             tick_ms=2_000,
+            resumes_after_s=45,
         )
         outcome = run_book(plan)
         assert outcome.problems() == []

@@ -5,55 +5,54 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.orders import Canceled, Purpose, Rejected
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.engine.protection import protection_timer
+from ocw_mcp.engine.protection import LONGEST_PAUSE_MS, busy, lost, protection_timer, retry_timer
 from tests.support.runs import Run
 
 
 def never_naked(run: Run) -> Run:
-    """Check after every event that each position is protected, has a deadline, or is being closed; return the run."""
+    """Check after every event that each position is protected, has a deadline, or is being closed; return the run.
+
+    Beyond the deadline an exit is under way, except in three cases. The venue rejected the last exit, or its outcome is
+    unknown: then the next attempt has a time. The deadline passed while no process ran: then its timer fires at once.
+    """
     engine = run.engine
     step = engine.step
+    failed: dict[str, bool] = {}
+    """The symbols of unprotected positions of which an exit failed, and whether its reason is over soon."""
+    found_overdue: dict[str, int] = {}
+    """The times (ms) of the first events after the deadlines."""
 
     def checked(event, now):  # type: ignore[no-untyped-def]
         effects = step(event, now)
+        if isinstance(event, Rejected | Canceled) and event.ref.leg is Purpose.EXIT:
+            order = engine.orders.get(event.ref)
+            if order is not None:
+                failed[order.order.symbol] = busy(event) or lost(event)
         for symbol in engine.account.ledger.positions:
             protection = engine.guard.protections[symbol]
             if protection.protected:
                 assert any(engine.orders.live(symbol, Purpose.STOP)), f"{symbol} has no stop"
+                failed.pop(symbol, None)
+                found_overdue.pop(symbol, None)
                 continue
             assert protection.deadline is not None, symbol
-            if not engine.manager.exit_under_way(symbol):
-                assert now <= protection.deadline, "the position is past its deadline without an exit"
-                assert engine.timers[protection_timer(symbol)] == protection.deadline
-        return effects
-
-    engine.step = checked  # type: ignore[method-assign]
-    return run
-
-
-def never_forgotten(run: Run) -> Run:
-    """Check after every event that each position is protected, has a deadline, or will be closed; return the run.
-
-    At an exchange an exit may have failed, or nobody knows its outcome: then its next attempt has a time, at most a
-    deadline away.
-    """
-    engine, most = run.engine, run.config.policies.stop.deadline_s * SECOND
-    step = engine.step
-
-    def checked(event, now):  # type: ignore[no-untyped-def]
-        effects = step(event, now)
-        for symbol in engine.account.ledger.positions:
-            protection = engine.guard.protections[symbol]
-            if protection.protected:
-                assert any(engine.orders.live(symbol, Purpose.STOP)), f"{symbol} has no stop"
+            if engine.manager.exit_under_way(symbol):
                 continue
-            assert protection.deadline is not None, symbol
-            if not engine.manager.exit_under_way(symbol):
-                again = engine.timers.get(protection_timer(symbol))
-                assert again is not None, f"{symbol} is unprotected, and nothing will close it"
-                assert again <= max(now + most, protection.deadline), f"{symbol} is closed too late"
+            timer = engine.timers.get(protection_timer(symbol))
+            if now <= protection.deadline:
+                assert timer == protection.deadline
+                continue
+            if timer == protection.deadline and now <= found_overdue.setdefault(symbol, now) + SECOND:
+                continue
+            unknown = engine.manager.exit_unknown(symbol)
+            assert unknown or symbol in failed, f"{symbol} is past its deadline without an exit"
+            again = min((each for each in (timer, engine.timers.get(retry_timer(symbol))) if each), default=None)
+            assert again is not None, f"{symbol} is past its deadline, and nothing will close it"
+            soon = not unknown and failed[symbol]
+            longest = LONGEST_PAUSE_MS if soon else run.config.policies.stop.deadline_s * SECOND
+            assert again <= now + longest, f"{symbol} is past its deadline, and its exit waits too long"
         return effects
 
     engine.step = checked  # type: ignore[method-assign]

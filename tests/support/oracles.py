@@ -1,8 +1,8 @@
 """The four oracles that hold in every scenario, and the equality of the journal and the venue's books.
 
 Each compares what a venue did (`tests.support.venue_records`) with what a book journaled, and returns what is wrong,
-one sentence each: an empty list if nothing is. Times are in ms. A time in which the book's process was down is given as
-`down`; nothing that takes time is measured in it.
+one sentence each: an empty list if nothing is. Times are in ms. `away` are the times in which the book's process was
+down, or the exchange answered nothing; nothing that takes time is measured in them.
 """
 
 import re
@@ -24,7 +24,7 @@ _ID = re.compile(r"ocw-([^-]{6})-(\d+)-([estx])-(\d+)")
 
 
 class Naked(NamedTuple):
-    """A time in which a part of a position had no stop, without the time in which the process was down."""
+    """A time in which a part of a position had no stop; `lasted` leaves out when nothing could be done."""
 
     symbol: str
     since: int
@@ -62,22 +62,28 @@ def one_order_per_leg(record: VenueRecord, journal: Journal, book: str) -> list[
     return problems
 
 
-def converged(
-    record: VenueRecord,
-    journal: Journal,
-    bound_ms: int,
-    until: int,
-    down: Sequence[Span] = (),
-    dust: Decimal = ZERO,
-) -> list[str]:
-    """The positions of the book and of the venue differ by more than `dust` at most for `bound_ms` at a time."""
+class Divergence(NamedTuple):
+    """A time in which the positions of the book and of the venue differed, and what they were at its end."""
+
+    symbol: str
+    since: int
+    until: int
+    lasted: int
+    ours: Decimal
+    theirs: Decimal
+
+
+def divergences(
+    record: VenueRecord, journal: Journal, until: int, away: Sequence[Span] = (), dust: Decimal = ZERO
+) -> list[Divergence]:
+    """Return the times in which the positions of the book and of the venue differed by more than `dust`."""
     steps: dict[str, list[tuple[int, int, Decimal]]] = defaultdict(list)
     for standing in record.standings:
         steps[standing.symbol].append((standing.at, 0, standing.position))
     for at, event in journal:
         if isinstance(event, events.OrderFilled | events.OutsideFilled):
             steps[event.symbol].append((at, 1, event.position))
-    problems = []
+    found = []
     for symbol, rows in steps.items():
         rows.sort(key=lambda row: row[:2])
         sides, differs = [ZERO, ZERO], None
@@ -86,18 +92,31 @@ def converged(
                 sides[side] = position
             same = side >= 0 and abs(sides[0] - sides[1]) <= dust
             if differs is not None and (same or side < 0):
-                if (lasted := up_time(differs, at, down)) > bound_ms:
-                    problems.append(
-                        f"{symbol}: book and venue differed for {lasted / SECOND:g} s from {differs} on, "
-                        f"at last {sides[1]} and {sides[0]}"
-                    )
+                found.append(Divergence(symbol, differs, at, time_without(differs, at, away), sides[1], sides[0]))
                 differs = None
             elif differs is None and not same and side >= 0:
                 differs = at
-    return problems
+    return found
 
 
-def naked_spans(record: VenueRecord, until: int, down: Sequence[Span] = ()) -> list[Naked]:
+def converged(
+    record: VenueRecord,
+    journal: Journal,
+    bound_ms: int,
+    until: int,
+    away: Sequence[Span] = (),
+    dust: Decimal = ZERO,
+) -> list[str]:
+    """The positions of the book and of the venue differ by more than `dust` at most for `bound_ms` at a time."""
+    return [
+        f"{each.symbol}: book and venue differed for {each.lasted / SECOND:g} s from {each.since} on, "
+        f"at last {each.ours} and {each.theirs}"
+        for each in divergences(record, journal, until, away, dust)
+        if each.lasted > bound_ms
+    ]
+
+
+def naked_spans(record: VenueRecord, until: int, away: Sequence[Span] = ()) -> list[Naked]:
     """Return the times in which a part of a position had no live stop at the venue."""
     found, since = list[Naked](), dict[str, int]()
     for standing in record.standings:
@@ -106,8 +125,8 @@ def naked_spans(record: VenueRecord, until: int, down: Sequence[Span] = ()) -> l
             since.setdefault(symbol, standing.at)
         elif symbol in since:
             begun = since.pop(symbol)
-            found.append(Naked(symbol, begun, standing.at, up_time(begun, standing.at, down)))
-    found += [Naked(symbol, begun, until, up_time(begun, until, down)) for symbol, begun in since.items()]
+            found.append(Naked(symbol, begun, standing.at, time_without(begun, standing.at, away)))
+    found += [Naked(symbol, begun, until, time_without(begun, until, away)) for symbol, begun in since.items()]
     return found
 
 
@@ -117,25 +136,22 @@ def protected(
     until: int,
     *,
     notice_ms: int,
-    down: Sequence[Span] = (),
+    again_ms: int,
+    unknown_ms: int,
+    away: Sequence[Span] = (),
 ) -> list[str]:
-    """A position is under a live stop, or the journal has it as unprotected with a deadline that has not passed.
+    """A position is under a live stop, or the journal has a deadline for it, after which an exit is under way.
 
-    The book has `notice_ms` to learn of it. Beyond the deadline it must have decided to close the position.
+    The book has `notice_ms` to learn of it. Beyond the deadline the answer to an exit is awaited, or an exit of unknown
+    outcome is looked up, for at most `unknown_ms`, or the last one failed less than `again_ms` ago.
     """
-    warned, exits = defaultdict[str, list[Span]](list), defaultdict[str, list[int]](list)
+    warned = defaultdict[str, list[Span]](list)
     for at, event in journal:
-        match event:
-            case events.PositionUnprotected():
-                warned[event.symbol].append((at, event.deadline))
-            case events.OrderIntended() if event.ref.leg is Purpose.EXIT:
-                exits[event.intent.symbol].append(at)
-            case events.ExitDecided():
-                exits[event.symbol].append(at)
-            case _:
-                pass
+        if isinstance(event, events.PositionUnprotected):
+            warned[event.symbol].append((at, event.deadline))
+    exits = _exits_awaited(journal, until, unknown_ms)
     problems = []
-    for symbol, since, ended, lasted in naked_spans(record, until, down):
+    for symbol, since, ended, lasted in naked_spans(record, until, away):
         if lasted <= notice_ms:
             continue
         where = f"{symbol}: from {since} on a part of the position had no stop for {lasted / SECOND:g} s"
@@ -143,11 +159,55 @@ def protected(
         if not known:
             problems.append(f"{where}, and the journal has no deadline for it")
             continue
-        deadline = min(known)
-        late = up_time(deadline, ended, down) if ended > deadline else 0
-        if late > notice_ms and not any(since <= at <= ended for at in exits[symbol]):
-            problems.append(f"{where}, {late / SECOND:g} s beyond its deadline, and no exit was sent")
+        idle = max(
+            (time_without(begin, end, away) for begin, end in _gaps(min(known), ended, exits[symbol])), default=0
+        )
+        if idle > again_ms:
+            problems.append(f"{where}, and beyond its deadline no exit was under way for {idle / SECOND:g} s")
     return problems
+
+
+def _exits_awaited(journal: Journal, until: int, unknown_ms: int) -> dict[str, list[Span]]:
+    """Return by symbol the times from the intent of an exit to its end, at most `unknown_ms` of them unknown."""
+    found = defaultdict[str, list[Span]](list)
+    sent, unknown, left = dict[OrderRef, tuple[str, int]](), dict[OrderRef, int](), dict[OrderRef, Decimal]()
+
+    def ends(ref: OrderRef, at: int) -> None:
+        symbol, since = sent.pop(ref)
+        found[symbol].append((since, min(at, unknown.pop(ref, at) + unknown_ms)))
+
+    for at, event in journal:
+        match event:
+            case events.OrderIntended() if event.ref.leg is Purpose.EXIT:
+                sent[event.ref], left[event.ref] = (event.intent.symbol, at), event.intent.quantity
+            case events.OrderUnknown() if event.ref in sent:
+                unknown[event.ref] = at
+            case events.RunResumed():
+                # The look-ups begin again.
+                unknown = dict.fromkeys(unknown, at)
+            case events.OrderAccepted() if event.ref in sent:
+                unknown.pop(event.ref, None)
+            case events.OrderFilled() if event.ref in sent:
+                left[event.ref] -= event.quantity
+                if left[event.ref] <= ZERO:
+                    ends(event.ref, at)
+            case events.OrderRejected() | events.OrderCanceled() if event.ref in sent:
+                ends(event.ref, at)
+            case _:
+                pass
+    for ref in list(sent):
+        ends(ref, until)
+    return found
+
+
+def _gaps(since: int, until: int, spans: Sequence[Span]) -> list[Span]:
+    """Return the parts of a time that no span covers."""
+    found, at = list[Span](), since
+    for begin, end in sorted(spans):
+        if begin > at:
+            found.append((at, min(begin, until)))
+        at = max(at, end)
+    return [(begin, end) for begin, end in [*found, (at, until)] if begin < end <= until]
 
 
 class Limits(NamedTuple):
@@ -159,11 +219,15 @@ class Limits(NamedTuple):
 
 
 def within_budget(record: VenueRecord, journal: Journal, book: str, limits: Limits) -> list[str]:
-    """When an entry of the book reaches the venue, all that is open fits the limits, unknown outcomes included."""
+    """When an entry of the book reaches the venue, all that is open fits the limits, unknown outcomes included.
+
+    An entry that arrives after it was proved absent is booked and protected, but its budget was free by then.
+    """
     problems, steps = list[str](), [(at, 0, event) for at, event in journal]
     intents = {each.ref: each.intent for _, each in journal if isinstance(each, events.OrderIntended)}
     arrived = {each.client_id for each in record.arrivals}
     unknown: dict[OrderRef, Decimal] = {}
+    absent: set[OrderRef] = set()
     rows: list[tuple[int, int, object]] = [*steps, *((each.at, 1, each) for each in record.arrivals)]
     prices: dict[str, Decimal] = {}
     for trade in record.trades:
@@ -178,13 +242,14 @@ def within_budget(record: VenueRecord, journal: Journal, book: str, limits: Limi
                         unknown[row.ref] = intent.quantity * (price or ZERO)
                 case events.OrderRejected() | events.OrderCanceled():
                     unknown.pop(row.ref, None)
+                    absent.add(row.ref)
                 case _:
                     pass
             continue
         arrival = row
         assert isinstance(arrival, Arrival)
         ref = ref_of(arrival.client_id, book)
-        if ref is None or arrival.reduces:
+        if ref is None or arrival.reduces or ref in absent:
             continue
         waiting = sum((value for other, value in unknown.items() if other != ref), ZERO)
         room = 1 + limits.tolerance
@@ -201,27 +266,33 @@ def within_budget(record: VenueRecord, journal: Journal, book: str, limits: Limi
     return problems
 
 
-def same_books(record: VenueRecord, journal: Journal, since: int = 0, until: int | None = None) -> list[str]:
+def same_books(
+    record: VenueRecord, journal: Journal, since: int = 0, until: int | None = None, *, named: bool = True
+) -> list[str]:
     """Every trade and change of the balance at the venue is in the journal once, and nothing else is.
 
-    What happened before `since` was before the book, and what happened after `until` may not have reached it.
+    What happened before `since` was before the book, and what happened after `until` may not have reached it. `named`
+    is false if the venue gives transfers no id: then their amounts are compared.
     """
     theirs: list[tuple[int, object]] = [(each.at, each.trade_id) for each in record.trades]
-    ours = list[object]()
+    ours, begun = list[object](), False
     for change in record.changes:
         if change.kind in ("FUNDING_FEE", "INSURANCE_CLEAR"):
             # What a liquidation costs is booked like a payment of the position.
             theirs.append((change.at, ("funding", change.symbol, change.amount)))
         elif change.kind == "TRANSFER":
-            theirs.append((change.at, ("transfer", change.transaction, change.amount)))
+            theirs.append((change.at, ("transfer", *([change.transaction] if named else []), change.amount)))
     for _, event in journal:
         match event:
             case events.OrderFilled() | events.OutsideFilled():
                 ours.append(event.fill_id)
             case events.FundingBooked():
                 ours.append(("funding", event.symbol, event.amount))
+            case events.TransferBooked() if not begun and event.transfer_id.startswith("found-"):
+                # The balance with which the book begins.
+                begun = True
             case events.TransferBooked():
-                ours.append(("transfer", event.transfer_id, event.amount))
+                ours.append(("transfer", *([event.transfer_id] if named else []), event.amount))
             case _:
                 pass
     known = Counter(row for at, row in theirs if since <= at)
@@ -233,6 +304,6 @@ def same_books(record: VenueRecord, journal: Journal, since: int = 0, until: int
     ]
 
 
-def up_time(since: int, until: int, down: Sequence[Span]) -> int:
-    """Return the time from `since` to `until` (ms) without that in which the process was down."""
-    return until - since - sum(max(0, min(until, end) - max(since, begin)) for begin, end in down)
+def time_without(since: int, until: int, away: Sequence[Span]) -> int:
+    """Return the time from `since` to `until` (ms) without the spans of `away`, which may overlap."""
+    return sum(end - begin for begin, end in _gaps(since, until, away))

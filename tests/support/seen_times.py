@@ -8,7 +8,7 @@ import msgspec
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.sandbox.binance.exchange import Request, Response
 from ocw_mcp.sandbox.binance.faulty import FaultyExchange
-from tests.support.oracles import Span, up_time
+from tests.support.oracles import Span, time_without
 
 _ALL_REQUESTS = -1003
 
@@ -62,6 +62,6 @@ def joined(spans: Iterable[Span]) -> list[Span]:
 def settled_at(until: int, bound_ms: int, unseen: Sequence[Span]) -> int:
     """Return the latest time (ms) from which the exchange could be seen for `bound_ms` by the time `until`."""
     at = until - bound_ms
-    while (lacking := bound_ms - up_time(at, until, unseen)) > 0:
+    while (lacking := bound_ms - time_without(at, until, unseen)) > 0:
         at -= lacking
     return at

@@ -3,6 +3,7 @@
 The oracles of `tests.support.oracles` compare such a record with the journal of a book.
 """
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
 from functools import partial
@@ -24,7 +25,7 @@ from ocw_mcp.sandbox.binance.spot.api import SpotApi
 ALL = Decimal("Infinity")
 """What a stop covers that closes the whole position."""
 SMALLEST = Decimal(10)
-"""On spot, less than this (quote) cannot be sold, so it needs no stop."""
+"""On spot, less than this (quote), or than the quantity step, cannot be sold, so it needs no stop."""
 
 
 class Arrival(NamedTuple):
@@ -150,6 +151,12 @@ class ExchangeRecord(VenueRecord):
 
         def recorded(event: Event) -> None:
             add(event)
+            if event.kind == "balanceUpdate":
+                # A transfer on spot, to which the exchange gives no id.
+                row = json.loads(event.text)
+                row = row.get("event", row)
+                if row["a"] == "USDT":
+                    self.changes.append(Change("TRANSFER", "", "", Decimal(row["d"]), row["T"]))
             read(event.at - LAG)
 
         log.add = recorded  # type: ignore[method-assign]
@@ -315,7 +322,9 @@ class RecordedPaper(PaperVenue):
         for symbol in {*held, *self.record.latest}:
             stops = [each for each in self.orders if each.symbol == symbol and each.ref.leg is Purpose.STOP]
             covered, position = sum((each.quantity for each in stops), ZERO), held.get(symbol, ZERO)
-            if self.product is Product.SPOT and (position - covered) * self._last(symbol) < SMALLEST:
+            left, instrument = position - covered, self.account.instruments.filters.get(symbol)
+            small = instrument is not None and left < instrument.step
+            if self.product is Product.SPOT and (small or left * self._last(symbol) < SMALLEST):
                 covered = ALL
             self.record.stands(now, symbol, position, covered)
 

@@ -20,7 +20,7 @@ from tests.support.oracles import (
     one_order_per_leg,
     protected,
     same_books,
-    up_time,
+    time_without,
     within_budget,
 )
 from tests.support.random_books import random_market
@@ -163,15 +163,30 @@ def test_position_without_a_stop_needs_a_deadline() -> None:
     until = trader.now
     (naked,) = naked_spans(record, until)
     assert naked.lasted == 20 * SECOND
-    (problem,) = protected(record, [], until, notice_ms=SECOND)
+    (problem,) = protected(record, [], until, notice_ms=SECOND, again_ms=SECOND, unknown_ms=SECOND)
     assert "the journal has no deadline" in problem
-    assert protected(record, [unprotected(NOW + 100, NOW + 30 * SECOND)], until, notice_ms=SECOND) == []
+    assert (
+        protected(
+            record,
+            [unprotected(NOW + 100, NOW + 30 * SECOND)],
+            until,
+            notice_ms=SECOND,
+            again_ms=SECOND,
+            unknown_ms=SECOND,
+        )
+        == []
+    )
     late = [unprotected(NOW + 100, NOW + 10 * SECOND)]
-    (problem,) = protected(record, late, until, notice_ms=SECOND)
-    assert "10 s beyond its deadline, and no exit was sent" in problem
+    (problem,) = protected(record, late, until, notice_ms=SECOND, again_ms=SECOND, unknown_ms=SECOND)
+    assert "beyond its deadline no exit was under way for 10 s" in problem
     leaving = intended("0.02", NOW + 10 * SECOND, ref(2, Purpose.EXIT))
-    assert protected(record, [*late, leaving], until, notice_ms=SECOND) == []
-    assert protected(record, [], until, notice_ms=SECOND, down=[(NOW, NOW + 20 * SECOND)]) == []
+    assert protected(record, [*late, leaving], until, notice_ms=SECOND, again_ms=SECOND, unknown_ms=SECOND) == []
+    assert (
+        protected(
+            record, [], until, notice_ms=SECOND, again_ms=SECOND, unknown_ms=SECOND, away=[(NOW, NOW + 20 * SECOND)]
+        )
+        == []
+    )
 
 
 def test_position_whose_stop_was_cancelled_elsewhere_is_naked() -> None:
@@ -286,12 +301,12 @@ def test_spot_position_is_covered_by_its_stop() -> None:
 
 
 def test_time_in_which_the_process_was_down_does_not_count() -> None:
-    assert up_time(10, 110, [(0, 20), (50, 60), (100, 200), (300, 400)]) == 70
+    assert time_without(10, 110, [(0, 20), (50, 60), (100, 200), (300, 400)]) == 70
 
 
 def test_time_without_sight_is_counted_once_where_spans_overlap() -> None:
     assert joined([(50, 60), (0, 10), (5, 20), (20, 25)]) == [(0, 25), (50, 60)]
-    assert up_time(0, 100, joined([(0, 20), (10, 30)])) == 70
+    assert time_without(0, 100, joined([(0, 20), (10, 30)])) == 70
 
 
 def test_what_happened_before_a_ban_at_the_end_is_not_settled() -> None:
