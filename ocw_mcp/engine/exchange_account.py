@@ -70,6 +70,8 @@ class ExchangeAccount(msgspec.Struct):
             return f"the position in {symbol} differs by {plain(by)}"
         if self.unsettled:
             return f"order {self.unsettled[0]} is not among the orders at the exchange"
+        if (stray := next((name for name, asked in self.stray.items() if asked), "")) != "":
+            return f"order {stray} is live at the exchange, but finished in the books"
         return f"the balance differs by {plain(self.quote_difference)}" if self.quote_difference else ""
 
     def stands_in(self, symbol: str) -> str:

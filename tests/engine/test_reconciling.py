@@ -194,8 +194,11 @@ def test_a_stop_that_the_books_have_as_finished_is_cancelled() -> None:
     assert stop.ref not in wire.canceled
     read(wire, account)
     assert stop.ref in wire.canceled
+    assert code(wire.enter()) is CODE.NOT_RECONCILED
     del account.orders[str(stop.ref)]
     read(wire, account, 2)
+    wire.tick({"BTCUSDT": 100.0})
+    assert isinstance(wire.enter(), Order)
     assert sum("finished in the books" in text for text in incidents(wire)) == 1
 
 

@@ -19,10 +19,22 @@ from ocw_mcp.adapters.venues.binance.terms import ISOLATED, SET_UP, Terms
 from ocw_mcp.domain.errors import VenueRefused
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import AccountSeen, Balance, OrderSeen, PositionSeen, RejectReason, Side
+from ocw_mcp.domain.orders import (
+    AccountSeen,
+    Balance,
+    Order,
+    OrderRef,
+    OrderSeen,
+    OrderType,
+    PositionSeen,
+    RejectReason,
+    Side,
+)
 from ocw_mcp.domain.state import Mode
 
 ONE_WAY: Final = "BOTH"
+_TYPES: Final = {"MARKET": OrderType.MARKET, "LIMIT": OrderType.LIMIT, "LIMIT_MAKER": OrderType.LIMIT}
+"""The types of orders without a trigger, by their names at the exchange."""
 
 
 def account_seen(
@@ -89,6 +101,26 @@ def algo_seen(row: AlgoRow, identities: Identities) -> OrderSeen:
         row.reduce_only or row.closes,
         row.trigger or None,
         row.price or None,
+    )
+
+
+def order_of(seen: OrderSeen, ref: OrderRef) -> Order:
+    """Return a listed order of this book that is not known here any more, so that it can be looked up and cancelled."""
+    conditional = OrderType.TAKE_PROFIT_MARKET if seen.type.startswith("TAKE_PROFIT") else OrderType.STOP_MARKET
+    # The client id of an order in a list of two has a suffix after the reference.
+    listed = not seen.client_id.endswith(str(ref))
+    kind = OrderType.STOP_MARKET if listed else _TYPES.get(seen.type, conditional)
+    return Order(
+        ref,
+        seen.symbol,
+        seen.side,
+        kind,
+        seen.quantity,
+        reduce_only=ref.leg.reduces,
+        trigger_price=seen.trigger_price,
+        limit_price=seen.limit_price,
+        take_at=(seen.limit_price or seen.trigger_price) if listed else None,
+        close_position=not seen.quantity,
     )
 
 

@@ -12,19 +12,20 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from ocw_mcp.adapters.binance.transport import pause
-from ocw_mcp.adapters.venues.binance.account import account_seen
+from ocw_mcp.adapters.venues.binance.account import account_seen, algo_seen, order_of, order_seen
 from ocw_mcp.adapters.venues.binance.fees import FEE_ASSET
 from ocw_mcp.adapters.venues.binance.identities import Identities
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder, LiveOrders
 from ocw_mcp.adapters.venues.binance.product import AccountEvents
 from ocw_mcp.adapters.venues.binance.queries import AccountQueries, Holdings, QueryFailed, together
+from ocw_mcp.adapters.venues.binance.registry import Registry
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import AlgoRow, BalanceRow, OrderRow, PositionRow, TradeRow
 from ocw_mcp.adapters.venues.binance.trades import TradeReader
 from ocw_mcp.adapters.venues.binance.translation import algo_reports, row_reports
 from ocw_mcp.adapters.venues.binance.unknowns import LookUps
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import AccountSeen, Order, OrderRef, OutcomeUnknown
+from ocw_mcp.domain.orders import AccountSeen, OrderRef, OrderSeen, OutcomeUnknown
 from ocw_mcp.domain.symbols import assets_of
 from ocw_mcp.domain.time import MINUTE, SECOND
 
@@ -90,17 +91,17 @@ class Reconciler:
         trades: TradeReader,
         lookups: LookUps,
         events: AccountEvents,
-        order_of: Callable[[OrderRef], Order | None],
+        known: Registry,
         price: Callable[[str], Awaitable[Decimal | None]],
         symbols: Sequence[str],
     ) -> None:
-        """`order_of` returns an order of this book that is not live any more; `symbols` are those that it trades.
+        """`known` has the orders that the adapter can name to the exchange; `symbols` are those that the book trades.
 
         `price` returns the last price (quote) of a symbol, or None.
         """
         self._queries, self._identities, self._live, self._reports = queries, identities, live, reports
         self._trades, self._lookups, self._events = trades, lookups, events
-        self._order_of, self._price = order_of, price
+        self._known, self._price = known, price
         self.terms = events.terms
         self._quotes = {assets_of(symbol)[1] for symbol in symbols}
         self.symbols = set(symbols)
@@ -221,14 +222,14 @@ class Reconciler:
             ref = self._identities.add(row.symbol, row.id, row.client_id).ref
             if ref is not None:
                 there.add(ref)
-                self._appeared(ref, lists.read_at)
+                self._appeared(ref, order_seen(row, self._identities), lists.read_at)
                 for report in row_reports(row, ref):
                     self._reports.add(report)
         for algo in lists.algos:
             ref = self._identities.ref(algo.client_id)
             if ref is not None:
                 there.add(ref)
-                self._appeared(ref, lists.read_at)
+                self._appeared(ref, algo_seen(algo, self._identities), lists.read_at)
                 for report in algo_reports(algo, ref):
                     self._reports.add(report)
         listed = frozenset(there)
@@ -262,11 +263,14 @@ class Reconciler:
             self._reports.add(OutcomeUnknown(live.order.ref, why))
         live.recovered = False
 
-    def _appeared(self, ref: OrderRef, now: int) -> None:
-        """Track an order again that had counted as never arrived, or as over."""
-        order = None if ref in self._live else self._order_of(ref)
-        if order is not None:
-            self._live.add(order, now, seen=True)
+    def _appeared(self, ref: OrderRef, seen: OrderSeen, now: int) -> None:
+        """Track an order again that had counted as never arrived, or as over, also if another process sent it."""
+        if ref in self._live:
+            return
+        if (order := self._known.get(ref)) is None:
+            order = order_of(seen, ref)
+            self._known.add(order)
+        self._live.add(order, now, seen=True)
 
     def _is_unexplained(self, positions: list[PositionRow]) -> bool:
         """Return whether a position has changed without a trade; after `_DOUBTED_MS` that is believed."""

@@ -125,7 +125,7 @@ class BinanceVenue:
             trades,
             self._lookups,
             self._events,
-            self._known.get,
+            self._known,
             self._price,
             symbols,
         )
