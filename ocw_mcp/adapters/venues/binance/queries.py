@@ -78,6 +78,21 @@ class ReadingBudget(NamedTuple):
     """The weight a second of readings that are asked for, after these."""
 
 
+class Pace:
+    """The pace of readings that are asked for: some at once, and then at most so much weight a second."""
+
+    def __init__(self, budget: ReadingBudget) -> None:
+        self._budget = budget
+        self._left, self._at = float(budget.asked_at_once), 0.0
+
+    def wait_s(self, spent: int, now_s: float) -> float:
+        """Return how long (s) to wait after a reading that has cost `spent`."""
+        most, a_second = self._budget.asked_at_once, self._budget.asked_a_second
+        self._left = min(most, self._left + (now_s - self._at) * a_second) - spent
+        self._at = now_s
+        return max(1.0, -self._left / a_second)
+
+
 class AccountQueries(Protocol):
     """The queries with which the account is read, the same for both products. Each may raise QueryFailed."""
 

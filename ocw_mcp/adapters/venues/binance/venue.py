@@ -19,7 +19,7 @@ from ocw_mcp.adapters.venues.binance.errors import Banned, CallFailed, Refused
 from ocw_mcp.adapters.venues.binance.futures import FuturesProduct
 from ocw_mcp.adapters.venues.binance.live_orders import KnownOrders, LiveOrder, LiveOrders
 from ocw_mcp.adapters.venues.binance.product import Ties, VenueProduct
-from ocw_mcp.adapters.venues.binance.queries import QueryFailed, ReadingBudget
+from ocw_mcp.adapters.venues.binance.queries import Pace, QueryFailed
 from ocw_mcp.adapters.venues.binance.reconcile import MARGIN_MS, PERIOD_S, Reconciler, Shown
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.sender import Sender
@@ -52,7 +52,9 @@ MUTE_AFTER_MS: Final = 5 * SECOND
 _OPENED_ERROR_MS: Final = 250
 """The error (ms) of the time at which the stream was opened."""
 _OPEN_S: Final = 20.0
-"""The time (s) in which the user data stream has to open at the start."""
+"""The time (s) in which the user data stream has to open at the start of a new book."""
+_STREAM_S: Final = 5.0
+"""The time (s) for which a restarted book waits for the user data stream."""
 _RETRY_S: Final = 3.0
 _LONGEST_RETRY_S: Final = 24.0
 """The time (s) after which a reading that failed is tried again: it doubles from `_RETRY_S` to this."""
@@ -63,21 +65,6 @@ _STREAM, _REST = "stream", "rest"
 
 class _Price(msgspec.Struct):
     price: Decimal
-
-
-class _Pace:
-    """The pace of readings that are asked for: some at once, and then at most so much weight a second."""
-
-    def __init__(self, budget: ReadingBudget) -> None:
-        self._budget = budget
-        self._left, self._at = float(budget.asked_at_once), 0.0
-
-    def wait_s(self, spent: int, now_s: float) -> float:
-        """Return how long (s) to wait after a reading that has cost `spent`."""
-        most, a_second = self._budget.asked_at_once, self._budget.asked_a_second
-        self._left = min(most, self._left + (now_s - self._at) * a_second) - spent
-        self._at = now_s
-        return max(1.0, -self._left / a_second)
 
 
 def product_of(client: SignedClient, symbols: Sequence[str], rights: SignedClient | None) -> VenueProduct:
@@ -138,7 +125,7 @@ class BinanceVenue:
         self._blind: dict[str, str] = {}
         """Why the account cannot be seen at once, by what is missing."""
         self._is_open = False
-        self._pace = _Pace(self._queries.budget)
+        self._pace = Pace(self._queries.budget)
         self._noticed = ""
         """The last refusal of a query that was reported."""
 
@@ -187,8 +174,7 @@ class BinanceVenue:
             self._reconciler.begin(now if since is None else since - MARGIN_MS)
             self._spawn(self._always(self._client.keep_time))
             self._spawn(self._always(self._stream.run))
-            async with asyncio.timeout(_OPEN_S):
-                await self._up.wait()
+            await self._await_stream(required=since is None)
             for known in orders:
                 self._recover(known)
             await self._reconciler.read(everything=True)
@@ -201,12 +187,25 @@ class BinanceVenue:
                 raise MarketUnreachable(f"the account could not be read: {error}", error.until or None) from error
             raise
         self._is_open = True
+        why = self._blind.get(_STREAM, "it has ended")
         self._blind.clear()
         if self._stream.opened_at is None:
-            self._lose(_STREAM, "the user data stream ended while the account was read")
+            self._lose(_STREAM, f"the user data stream is not open: {why}")
         else:
             self._demanded.clear()
         self._spawn(self._always(self._keep_reading))
+
+    async def _await_stream(self, *, required: bool) -> None:
+        """Wait for the user data stream. Raises TimeoutError if it does not open and is `required`, as by a new book.
+
+        A restarted book may have a position without a stop: it goes on with REST alone.
+        """
+        try:
+            async with asyncio.timeout(_OPEN_S if required else _STREAM_S):
+                await self._up.wait()
+        except TimeoutError:
+            if required:
+                raise
 
     async def close(self) -> None:
         """Close all connections. Orders stay at the exchange."""

@@ -310,3 +310,21 @@ def test_an_opening_during_a_ban_says_when_it_ends_and_asks_nothing_more_before(
         await rig.open()
 
     on_venue(use, opened=False)
+
+
+def test_restarted_book_protects_its_position_while_the_stream_cannot_be_opened() -> None:
+    async def use(rig: VenueRig) -> None:
+        await rig.send(entry())
+        await rig.later(1)
+        rig.fault("refuse", **{"for": "60s"})
+        began = rig.now
+        await rig.restart()
+        assert rig.now - began < 10 * SECOND
+        assert [each.quantity for each in rig.seen.positions] == [D("0.02")]
+        assert rig.notices() == ["degraded"]
+        await rig.send(stop(trigger=rig.price("0.9")))
+        assert rig.about(stop().ref) == ["Accepted"]
+        await rig.until(lambda: rig.notices() == ["degraded", "restored"], 100)
+        assert rig.now - began > 60 * SECOND
+
+    on_venue(use)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ocw_mcp.domain.orders import Order, OrderRef, OrderType, Purpose, Side
+from ocw_mcp.domain.orders import Order, OrderRef, OrderType, Purpose, Side, VenueNotice
 from tests.support.binance_venue import CALM, VenueRig, entry, on_venue, stop
 from tests.support.spot_venue import SpotRig, moving, on_spot, order
 
@@ -19,7 +19,7 @@ async def forget_and_cancel(rig: VenueRig | SpotRig, forgotten: Order) -> None:
     await rig.until(lambda: "Canceled" in rig.about(forgotten.ref), 10)
     await rig.later(35)
     assert rig.seen.orders == ()
-    assert [text for text in rig.notices() if "not known here" in text] == []
+    assert [each.detail for each in rig.of(VenueNotice) if "not known here" in each.detail] == []
 
 
 @pytest.mark.parametrize("what", ["limit", "stop", "target"])
