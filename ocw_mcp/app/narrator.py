@@ -80,7 +80,7 @@ class _Unasked:
         self._unknown: set[OrderRef] = set()
 
     def take(self, event: events.DomainEvent) -> str:
-        """Process one event. Return a line on a stop that somebody else cancelled, or the exchange; else empty."""
+        """Process one event. Return a line on a stop that others cancelled, or the exchange; else empty."""
         match event:
             case events.OrderIntended(ref, intent) if intent.purpose is Purpose.STOP:
                 self._stops[ref] = intent.symbol

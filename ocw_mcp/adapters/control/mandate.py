@@ -1,7 +1,7 @@
 """The mandate of a live book: what a person allows the engine to trade, sealed with the operator's passphrase.
 
 A mandate is bound to an account and to the digest of a policy file. It has an amount, symbols, and an end at most 30
-days after it was given. Whoever changes a field breaks the seal. The owner of the directory can replace the passphrase
+days after it was given. A change of any field breaks the seal. The owner of the directory can replace the passphrase
 and with it the seal: the seal protects from other programs that may write one file, not from the owner.
 """
 

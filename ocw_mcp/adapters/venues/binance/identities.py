@@ -29,7 +29,7 @@ def outside_cause(client_id: str) -> OutsideCause:
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What an order of the account is: an order of this book, or one of somebody else."""
+    """What an order of the account is: an order of this book, or one of others."""
 
     client_id: str
     ref: OrderRef | None

@@ -29,7 +29,7 @@ class AccountEvents(Protocol):
     symbols: set[str]
     """The symbols of all events so far."""
     income_due: bool
-    """Whether an event has shown income that no trade made; whoever reads the income clears it."""
+    """Whether an event has shown income that no trade made; reading the income clears it."""
     stream_over: Callable[[str], None]
     """Is called with the reason when the stream says that it has ended, or will soon."""
 
