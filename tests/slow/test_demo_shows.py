@@ -131,7 +131,7 @@ async def test_readme_show_trades_is_killed_and_goes_on(tmp_path: Path) -> None:
         engine = desk.start(run)
         try:
             served(desk)
-            await _trade(desk)
+            await _trade(desk, "ETHUSDT", "one")
             assert set(desk.held()) == {"ETHUSDT"}
             engine.kill()
             engine.wait()
@@ -145,6 +145,8 @@ async def test_readme_show_trades_is_killed_and_goes_on(tmp_path: Path) -> None:
             assert f"stop {float(stop['triggerPrice']):g}" in answer
             (again,) = desk.account()["algoOrders"]
             assert again["clientAlgoId"] == stop["clientAlgoId"]
+            await _protect_and_close(desk, float(stop["triggerPrice"]))
+            await _trade(desk, "BTCUSDT", "four")
             desk.ocw(*rest[1])
             until(lambda: not desk.held() and not desk.account()["algoOrders"])
         finally:
@@ -154,19 +156,31 @@ async def test_readme_show_trades_is_killed_and_goes_on(tmp_path: Path) -> None:
         said = (desk.directory / "run.out").read_text()
         assert "Traceback" not in said, said
         assert "closed    ETHUSDT" in said
+        assert "closed    BTCUSDT" in said
 
 
-async def _trade(desk: Desk) -> None:
-    """Open a position of 5 % of equity, tighten its stop, and rest an entry that the end of a run cancels."""
-    (seen,) = await desk.call(("market_get_snapshot", {"symbol": "ETHUSDT"}))
-    price = re.search(r"ETHUSDT price ([\d.]+)", seen)
+async def _protect_and_close(desk: Desk, trigger: float) -> None:
+    """Tighten the stop of the position, which the first one stays beside, and then close the position."""
+    tighter = round(trigger * 1.01, 1)
+    await desk.call(("positions_set_protection", {"symbol": "ETHUSDT", "stop": tighter, "key": "two"}))
+    until(lambda: len(desk.account()["algoOrders"]) == 2)
+    stops = sorted(float(each["triggerPrice"]) for each in desk.account()["algoOrders"])
+    assert stops == pytest.approx([trigger, tighter])
+    await desk.call(("positions_close", {"symbol": "ETHUSDT", "key": "three", "rationale": "the show"}))
+    until(lambda: not desk.held() and not desk.account()["algoOrders"])
+
+
+async def _trade(desk: Desk, symbol: str, key: str) -> None:
+    """Open a position of 5 % of equity, and wait for its stop at the exchange."""
+    (seen,) = await desk.call(("market_get_snapshot", {"symbol": symbol}))
+    price = re.search(rf"{symbol} price ([\d.]+)", seen)
     assert price is not None, seen
     last = float(price[1])
-    asked = {"symbol": "ETHUSDT", "action": "BUY", "size": 0.05, "stop": round(last * 0.97, 1)}
+    asked = {"symbol": symbol, "action": "BUY", "size": 0.05, "stop": round(last * 0.97, 1)}
     (preview,) = await desk.call(("orders_preview", asked))
     name = re.search(r"preview_id (\w+)", preview)
     assert name is not None, preview
-    placed = {"preview_id": name[1], "key": "one", "rationale": "the show"}
+    placed = {"preview_id": name[1], "key": key, "rationale": "the show"}
     (answer,) = await desk.call(("orders_place", placed))
     assert answer.splitlines()[1].startswith("placed: ")
     until(lambda: desk.held() and desk.account()["algoOrders"])
