@@ -44,7 +44,8 @@ def connect(
 ) -> None:
     """Store a key for a state directory, and check its account.
 
-    Without --set-up nothing changes at the exchange.
+    Without --set-up and --mandate nothing changes at the exchange. --mandate trades a proving order, and may set the
+    leverage of its symbol.
 
     The key and its secret are typed, not shown, and stored so that only you can read them. Each check is ok, a warning
     or a problem; a problem exits 1. Keys are never taken as arguments, because other users can see those.
