@@ -12,6 +12,7 @@ import msgspec
 from ocw_mcp.adapters.control.keys import account_fingerprint
 from ocw_mcp.adapters.feeds.binance.clock import LIMIT_MS
 from ocw_mcp.adapters.venues.binance.errors import Banned, CallFailed, Outcome, Refused, Unanswered
+from ocw_mcp.adapters.venues.binance.rest_wire import KeyRights
 from ocw_mcp.app.views.market_checks import Check, CheckVerdict
 from ocw_mcp.domain.errors import MarketUnreachable, VenueRefused
 from ocw_mcp.domain.market import Product
@@ -96,20 +97,8 @@ class _SpotBalance(msgspec.Struct):
 
 class _SpotAccount(msgspec.Struct):
     balances: list[_SpotBalance]
+    uid: int
     can_trade: bool = msgspec.field(name="canTrade", default=False)
-    uid: int = 0
-
-
-class _Restrictions(msgspec.Struct):
-    """What a key may do; a permission that the answer does not name counts as given."""
-
-    reading: bool = msgspec.field(name="enableReading", default=False)
-    withdrawals: bool = msgspec.field(name="enableWithdrawals", default=True)
-    internal_transfers: bool = msgspec.field(name="enableInternalTransfer", default=True)
-    universal_transfers: bool = msgspec.field(name="permitsUniversalTransfer", default=True)
-    futures: bool = msgspec.field(name="enableFutures", default=False)
-    spot: bool = msgspec.field(name="enableSpotAndMarginTrading", default=False)
-    fixed_addresses: bool = msgspec.field(name="ipRestrict", default=False)
 
 
 async def read(account: AccountCalls, path: str, kind: type[_T], weight: int, of: Calls | None = None) -> _T:
@@ -119,7 +108,8 @@ async def read(account: AccountCalls, path: str, kind: type[_T], weight: int, of
         return msgspec.json.decode(body, type=kind, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         # The answer is not shown: it may name the account.
-        raise VenueRefused(f"{path} was answered with other fields than expected; update OCW") from None
+        why = f"{path} was answered with other fields than expected; try again, and update OCW if that stays so"
+        raise MarketUnreachable(why) from None
 
 
 async def answered(account: AccountCalls, call: Awaitable[bytes], path: str) -> bytes:
@@ -127,9 +117,12 @@ async def answered(account: AccountCalls, call: Awaitable[bytes], path: str) -> 
     try:
         return await call
     except Refused as refused:
+        if refused.passes:
+            raise MarketUnreachable(f"{account.where} refused {path} for now ({refused}); try again") from None
         raise VenueRefused(_refusal(account, path, refused)) from None
     except Banned as banned:
-        raise MarketUnreachable(f"{account.where} takes no request now: {banned.why}; wait, and try again") from None
+        why = f"{account.where} takes no request now: {banned.why}; wait, and try again"
+        raise MarketUnreachable(why, banned.until_ms) from None
     except Unanswered as failed:
         raise MarketUnreachable(
             f"{account.where} gave no answer: {failed.why}; check the network, and try again"
@@ -184,11 +177,11 @@ async def check_permissions(account: AccountCalls) -> Check:
     if account.permissions is None:
         why = "not checkable in demo trading, which does not tell what a key may do; there is only test money"
         return _ok("permissions", why)
-    may = await read(account, RESTRICTIONS, _Restrictions, 1, account.permissions)
+    may = await read(account, RESTRICTIONS, KeyRights, 1, account.permissions)
     moves = {
         "withdraw": may.withdrawals,
-        "transfer to other users": may.internal_transfers,
-        "transfer between wallets": may.universal_transfers,
+        "transfer to other users": may.internal_transfer,
+        "transfer between wallets": may.universal_transfer,
     }
     if given := [name for name, allowed in moves.items() if allowed]:
         todo = "remove these permissions in the settings of the key, or create a key without them"
@@ -205,6 +198,14 @@ async def check_permissions(account: AccountCalls) -> Check:
     return Check("permissions", CheckVerdict.WARNING, f"{shown}; it works from every address", todo)
 
 
+async def read_fingerprint(account: AccountCalls) -> str:
+    """Return the fingerprint of the account that a key belongs to now. Raises VenueRefused and MarketUnreachable."""
+    if account.product is Product.SPOT:
+        found, _, _ = await _spot(account)
+        return found.fingerprint
+    return (await _futures_account(account)).fingerprint
+
+
 async def _spot(account: AccountCalls) -> tuple[AccountFound, bool, list[Check]]:
     answer = await read(account, "/api/v3/account", _SpotAccount, 20)
     balances = {each.asset: each.free + each.locked for each in answer.balances if each.free + each.locked}
@@ -213,16 +214,8 @@ async def _spot(account: AccountCalls) -> tuple[AccountFound, bool, list[Check]]
 
 
 async def _futures(account: AccountCalls, symbols: Sequence[str]) -> tuple[AccountFound, bool, list[Check]]:
-    rows = await read(account, "/fapi/v3/balance", list[_Balance], 5)
-    if not rows:
-        raise VenueRefused(
-            f"{account.where} knows no futures account of this key; open one in the exchange's app, and try again"
-        )
+    found = await _futures_account(account)
     config = await read(account, "/fapi/v1/accountConfig", _Config, 5)
-    found = AccountFound(
-        account_fingerprint(account.mode, account.product, rows[0].alias),
-        {each.asset: each.balance for each in rows if each.balance},
-    )
     todo = f"run ocw connect --mode {account.mode} --set-up, while no position is open"
     checks = [
         _problem("position mode", "hedge mode, in which OCW does not trade", todo)
@@ -238,6 +231,16 @@ async def _futures(account: AccountCalls, symbols: Sequence[str]) -> tuple[Accou
     else:
         checks.append(_ok("margin type", f"isolated for {', '.join(symbols)}"))
     return found, config.can_trade, checks
+
+
+async def _futures_account(account: AccountCalls) -> AccountFound:
+    rows = await read(account, "/fapi/v3/balance", list[_Balance], 5)
+    if not rows:
+        raise VenueRefused(
+            f"{account.where} knows no futures account of this key; open one in the exchange's app, and try again"
+        )
+    fingerprint = account_fingerprint(account.mode, account.product, rows[0].alias)
+    return AccountFound(fingerprint, {each.asset: each.balance for each in rows if each.balance})
 
 
 async def _crossed(account: AccountCalls, symbols: Sequence[str]) -> list[str]:

@@ -98,7 +98,8 @@ def open_access(
     def make_venue(book: str, symbols: tuple[str, ...], clock: LiveClock) -> ExchangeVenue:
         from ocw_mcp.app.exchange_account import binance_venue
 
-        return binance_venue(mode, product, key, settings.binance_loopback, book, symbols, clock)
+        loopback, account = settings.binance_loopback, connection.account
+        return binance_venue(mode, product, key, loopback, book, symbols, clock, account)
 
     return ExchangeAccess(mode, connection.account, make_venue), policies
 

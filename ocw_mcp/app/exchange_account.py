@@ -1,7 +1,7 @@
 """Opens the account of a demo or live book at Binance, or at a sandbox exchange. It imports the network and ccxt."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from random import Random  # noqa: TID251 - spreads repeated requests over time; it never enters the engine
@@ -17,13 +17,13 @@ from ocw_mcp.adapters.venues.binance.hosts import venue_hosts
 from ocw_mcp.adapters.venues.binance.signing import Credentials
 from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.adapters.venues.instruments import paper_brackets
-from ocw_mcp.app.connecting import AccountCalls
+from ocw_mcp.app.connecting import AccountCalls, read_fingerprint
 from ocw_mcp.app.live_market import sandbox_clock
 from ocw_mcp.app.proving import Proof, ProvingOrder, ProvingTerms
-from ocw_mcp.domain.errors import FeedError
+from ocw_mcp.domain.errors import FeedError, VenueRefused
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.policies import Policies
-from ocw_mcp.domain.protocols import ExchangeVenue
+from ocw_mcp.domain.protocols import ExchangeVenue, KnownOrder
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.runtime.clock import LiveClock
 
@@ -47,11 +47,39 @@ def binance_venue(
     book: str,
     symbols: tuple[str, ...],
     machine: LiveClock,
+    account: str | None = None,
 ) -> ExchangeVenue:
-    """Return the venue of a book; `book` are the six characters of its client ids. Raises VenueRefused."""
+    """Return the venue of a book; `book` are the six characters of its client ids. Raises VenueRefused.
+
+    `account` is the fingerprint of the only account on which it opens; None opens it on that of the key.
+    """
     client = _client(mode, product, key, loopback, machine)
     rights = rights_client(mode, product, key, loopback, machine)
-    return BinanceVenue(client, book, symbols, rights=rights, jitter=Random().random)
+    venue = _BoundVenue(client, book, symbols, rights=rights, jitter=Random().random)
+    if account is not None:
+        venue.bind(_calls(mode, product, client, rights, loopback, machine), account)
+    return venue
+
+
+class _BoundVenue(BinanceVenue):
+    """A venue that can be bound to an account, so that it opens on no other."""
+
+    _calls: AccountCalls | None = None
+    _account = ""
+
+    def bind(self, calls: AccountCalls, account: str) -> None:
+        """Let the venue open only on the account with a fingerprint, which `calls` read."""
+        self._calls, self._account = calls, account
+
+    async def open(self, orders: Sequence[KnownOrder], since: int | None) -> None:
+        """Open the venue. Raises VenueRefused if the key belongs to another account; see `BinanceVenue.open`."""
+        if self._calls is not None and (found := await read_fingerprint(self._calls)) != self._account:
+            raise VenueRefused(
+                f"the key belongs to account {found}, and the key and the book were checked for account "
+                f"{self._account}; expected the same account; run ocw connect --new-key with a key of that account, or "
+                "use another --state directory"
+            )
+        await super().open(orders, since)
 
 
 def rights_client(
@@ -80,15 +108,26 @@ async def open_calls(
         _client(mode, product, key, loopback, machine),
         rights_client(mode, product, key, loopback, machine),
     )
-    permissions = (rights or client) if mode is Mode.LIVE or loopback is not None else None
-    address = client.transport.rest.split("//", 1)[1]
-    where = address if loopback is None else f"the sandbox exchange at {loopback}"
     try:
-        yield AccountCalls(mode, product, client, permissions, machine.present, where, loopback is not None)
+        yield _calls(mode, product, client, rights, loopback, machine)
     finally:
         for each in (client, rights):
             if each is not None:
                 await each.transport.close()
+
+
+def _calls(
+    mode: Mode,
+    product: Product,
+    client: SignedClient,
+    rights: SignedClient | None,
+    loopback: str | None,
+    machine: LiveClock,
+) -> AccountCalls:
+    permissions = (rights or client) if mode is Mode.LIVE or loopback is not None else None
+    address = client.transport.rest.split("//", 1)[1]
+    where = address if loopback is None else f"the sandbox exchange at {loopback}"
+    return AccountCalls(mode, product, client, permissions, machine.present, where, loopback is not None)
 
 
 def prove(

@@ -102,6 +102,8 @@ def test_signed_calls_of_a_run_go_to_the_host_of_its_mode_only(tmp_path: Path) -
     venue = access.make_venue("aaaaaa", ("BTCUSDT",), LiveClock())
     assert isinstance(venue, ExchangeVenue)
     assert "canary" not in repr((access, venue, vars(venue)))
-    keep_key(tmp_path, Connection(Mode.DEMO, Product.SPOT, HostClass.EXCHANGE, Kept.FILE, "f", "acc0", 7), KEY)
+    keep_key(
+        tmp_path, Connection(Mode.DEMO, Product.SPOT, HostClass.EXCHANGE, Kept.FILE, KEY.fingerprint, "acc0", 7), KEY
+    )
     spot, _ = open_access(Mode.DEMO, Product.SPOT, tmp_path, settings, load_policies(None), lambda text: None)
     assert isinstance(spot.make_venue("aaaaaa", ("BTCUSDT",), LiveClock()), ExchangeVenue)

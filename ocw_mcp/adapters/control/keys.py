@@ -113,17 +113,37 @@ def connections(directory: Path) -> Sequence[Connection]:
     return [row.connection for row in _rows(directory)]
 
 
-def keep_key(directory: Path, connection: Connection, key: ApiKey) -> None:
+def keep_key(directory: Path, connection: Connection, key: ApiKey) -> str:
     """Store a checked key in place of the one for the same mode, product and host.
 
+    A key that it replaces in the keyring is deleted there; return why that failed, or an empty text.
     Raises BookError if the file cannot be written, SettingsError if there is no keyring.
     """
-    rows = [row for row in _rows(directory) if row.connection.place != connection.place]
+    known = _rows(directory)
+    rows = [row for row in known if row.connection.place != connection.place]
     if connection.kept is Kept.KEYRING:
         text = msgspec.json.encode(key).decode()
         _ask_keyring(lambda ring: ring.set_password(SERVICE, _entry(directory, connection), text))
     row = _Row(connection, key if connection.kept is Kept.FILE else None)
     write_private(directory / KEYS, msgspec.json.encode([*rows, row]))
+    replaced = [each.connection for each in known if each.connection.place == connection.place]
+    if connection.kept is not Kept.KEYRING and any(each.kept is Kept.KEYRING for each in replaced):
+        return _delete_from_keyring(_entry(directory, connection))
+    return ""
+
+
+def _delete_from_keyring(entry: str) -> str:
+    """Delete an entry of the system's keyring; return why it is still there, or an empty text."""
+
+    def delete(ring: Any) -> None:
+        if ring.get_password(SERVICE, entry) is not None:
+            ring.delete_password(SERVICE, entry)
+
+    try:
+        _ask_keyring(delete)
+    except SettingsError as error:
+        return f"the key that was replaced is still in the keyring of the system, as {SERVICE}, {entry}: {error}"
+    return ""
 
 
 def find_connection(
@@ -150,20 +170,24 @@ def find_connection(
 
 def _key_of(directory: Path, row: _Row, way: str) -> ApiKey:
     kept = row.connection.kept
-    if kept is Kept.FILE and row.key is not None:
-        return row.key
     if kept is Kept.ENVIRONMENT:
         raise SettingsError(
             "the checked key was in the environment, and BINANCE_API_KEY and BINANCE_SECRET_KEY are not set now; "
             f"set both, or {way} to store a key"
         )
-    text = _ask_keyring(lambda ring: ring.get_password(SERVICE, _entry(directory, row.connection)))
-    try:
-        key = msgspec.json.decode(text or "", type=ApiKey)
-    except msgspec.MsgspecError:
-        raise SettingsError(f"the keyring of the system has no such key (any more); {way}") from None
+    key, where = row.key, str(directory / KEYS)
+    if kept is Kept.KEYRING or key is None:
+        where = "the keyring of the system"
+        text = _ask_keyring(lambda ring: ring.get_password(SERVICE, _entry(directory, row.connection)))
+        try:
+            key = msgspec.json.decode(text or "", type=ApiKey)
+        except msgspec.MsgspecError:
+            raise SettingsError(f"{where} has no such key (any more); {way} --new-key") from None
     if key.fingerprint != row.connection.fingerprint:
-        raise SettingsError(f"the keyring of the system has another key than the one that was checked; {way}")
+        raise SettingsError(
+            f"{where} has another key than the one that was checked: its fingerprint is {key.fingerprint}, expected "
+            f"{row.connection.fingerprint}; {way} --new-key"
+        )
     return key
 
 

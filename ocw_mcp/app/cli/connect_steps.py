@@ -85,7 +85,8 @@ def connect_and_print(request: ConnectRequest) -> None:
         _require_account(target, found.fingerprint)
         now = time.time_ns() // 1_000_000  # noqa: TID251 - the time of the check, for the operator
         row = Connection(target.mode, target.product, target.host, kept, key.fingerprint, found.fingerprint, now)
-        keep_key(target.state, row, key)
+        if left := keep_key(target.state, row, key):
+            checks.append(Check("keyring", CheckVerdict.WARNING, left, "delete that entry in the keyring"))
     result: dict[str, Any] = {"ok": not wrong, "stored": stored, "checks": msgspec.to_builtins(checks)}
     print_result(
         result, [*checks_text(checks), _closing(target, kept, wrong, stored)], request.as_json, soft_wrap=False

@@ -108,6 +108,11 @@ class FakeKeyring(ModuleType):
     def set_password(self, service: str, name: str, password: str) -> None:
         self.entries[service, name] = password
 
+    def delete_password(self, service: str, name: str) -> None:
+        if self.locked:
+            raise RuntimeError(f"locked, with {KEY.secret}")
+        del self.entries[service, name]
+
     def get_password(self, service: str, name: str) -> str | None:
         if self.locked:
             raise RuntimeError(f"locked, with {KEY.secret}")
@@ -129,6 +134,31 @@ def test_key_can_be_kept_in_the_keyring_of_the_system(tmp_path: Path, monkeypatc
         find_connection(tmp_path, Mode.DEMO, Product.UM, HostClass.EXCHANGE)
     ring.locked = True
     with pytest.raises(SettingsError, match=r"refused .RuntimeError.; unlock it") as caught:
+        find_connection(tmp_path, Mode.DEMO, Product.UM, HostClass.EXCHANGE)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [Kept.FILE, Kept.ENVIRONMENT])
+def test_key_that_moves_out_of_the_keyring_is_deleted_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: Kept
+) -> None:
+    ring = FakeKeyring()
+    monkeypatch.setitem(sys.modules, "keyring", ring)
+    keep_key(tmp_path, replaced(kept=Kept.KEYRING), KEY)
+    keep_key(tmp_path, replaced(kept=Kept.KEYRING, mode=Mode.LIVE), KEY)
+    assert keep_key(tmp_path, replaced(kept=kept), KEY) == ""
+    assert [name.split()[1] for _, name in ring.entries] == ["live"]
+    ring.locked = True
+    left = keep_key(tmp_path, replaced(kept=kept, mode=Mode.LIVE), KEY)
+    assert "is still in the keyring of the system, as ocw-mcp, " in left
+    assert "canary" not in left
+    assert {each.kept for each in connections(tmp_path)} == {kept}
+
+
+def test_key_in_the_file_that_is_not_the_checked_one_is_refused(tmp_path: Path) -> None:
+    keep_key(tmp_path, replaced(fingerprint=OTHER.fingerprint), KEY)
+    text = rf"keys.json has another key .* is {KEY.fingerprint}, expected {OTHER.fingerprint}; .* --new-key"
+    with pytest.raises(SettingsError, match=text) as caught:
         find_connection(tmp_path, Mode.DEMO, Product.UM, HostClass.EXCHANGE)
     assert "canary" not in str(caught.value)
 

@@ -1,6 +1,6 @@
 """The account as one report, from the rows of its queries; and its settings, which have to be those that OCW needs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from ocw_mcp.adapters.venues.binance.errors import Refused
@@ -124,9 +124,7 @@ def order_of(seen: OrderSeen, ref: OrderRef) -> Order:
     )
 
 
-async def check_account(
-    queries: Queries, mode: Mode, symbols: Sequence[str], incident: Callable[[str], None], keys: "KeyQueries"
-) -> list[SymbolConfig]:
+async def check_account(queries: Queries, mode: Mode, symbols: Sequence[str], keys: "KeyQueries") -> list[SymbolConfig]:
     """Return leverage and margin type of all symbols, if the account can be traded with; nothing is changed.
 
     `keys` asks for the rights of the key. Raises VenueRefused if key or settings are wrong, and QueryFailed.
@@ -136,7 +134,7 @@ async def check_account(
         rows = await queries.symbol_configs()
         positions = await queries.positions()
         if mode is Mode.LIVE:
-            await check_key(keys, Product.UM, incident)
+            await check_key(keys, Product.UM)
     except QueryFailed as error:
         raise refused_key(error) or error from None
     problems = settings_problems(config, {row.symbol: row for row in rows}, symbols, positions)
@@ -161,18 +159,24 @@ class KeyQueries(Protocol):
         """Return the rights of the API key. Raises QueryFailed."""
 
 
-async def check_key(queries: KeyQueries, product: Product, incident: Callable[[str], None]) -> None:
-    """Raise VenueRefused if the key can move money, or cannot trade; the demo exchange does not report this."""
+async def check_key(queries: KeyQueries, product: Product) -> None:
+    """Check that a live key can trade a product and cannot move money: without an answer, no live book starts.
+
+    Raises VenueRefused if the key has the wrong rights, or if the exchange refuses to report them; QueryFailed if it
+    refuses the key itself, or for a cause that passes. In demo mode no host reports the rights of a key.
+    """
     try:
         problem = key_problem(await queries.key_rights(), product)
     except QueryFailed as error:
         cause = error.__cause__
-        if not isinstance(cause, Refused) or cause.verdict.reason is RejectReason.NOT_AUTHORISED:
+        if not isinstance(cause, Refused) or cause.passes or refused_key(error) is not None:
             raise
-        incident(f"the rights of the API key could not be checked: {cause}")
-    else:
-        if problem:
-            raise VenueRefused(problem)
+        problem = (
+            f"the exchange does not report the rights of the API key: {cause}; a live book starts only with a "
+            "key whose rights are known; run `ocw connect`, and if it has the same problem, update OCW"
+        )
+    if problem:
+        raise VenueRefused(problem)
 
 
 def settings_problems(

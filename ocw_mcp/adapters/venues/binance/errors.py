@@ -56,6 +56,11 @@ class Refused(CallFailed):
         self.verdict = verdict or Verdict(Outcome.REFUSED)
         super().__init__(f"{status} {code} {text}"[:200])
 
+    @property
+    def passes(self) -> bool:
+        """Whether the cause passes by itself, so that the same request can succeed later: clock, load or limits."""
+        return self.verdict.reason in (RejectReason.CLOCK, RejectReason.OVERLOADED, RejectReason.RATE_LIMITED)
+
 
 class Banned(CallFailed):
     """The request was not executed, and one of its kind has to wait until `until_ms` (exchange time, ms)."""

@@ -1,6 +1,6 @@
 """USD-M futures as a product of the venue."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 
 from ocw_mcp.adapters.venues.binance import orders
 from ocw_mcp.adapters.venues.binance.account import check_account
@@ -50,6 +50,6 @@ class FuturesProduct:
         params = {"symbol": order.symbol, "orderId": order.venue_order_id}
         return OrderRequest("DELETE", orders.ORDER, params, weight=1, orders=0)
 
-    def check(self, incident: Callable[[str], None]) -> Awaitable[list[SymbolConfig]]:
+    def check(self) -> Awaitable[list[SymbolConfig]]:
         """Return leverage and margin type of all symbols; see `check_account`."""
-        return check_account(self.queries, self._client.mode, self._symbols, incident, self._keys)
+        return check_account(self.queries, self._client.mode, self._symbols, self._keys)

@@ -88,7 +88,7 @@ class VenueProduct(Protocol):
     def cancel_foreign(self, order: OrderSeen) -> OrderRequest:
         """Return the request that cancels an order that is not of the book."""
 
-    def check(self, incident: Callable[[str], None]) -> Awaitable[list[SymbolConfig]]:
+    def check(self) -> Awaitable[list[SymbolConfig]]:
         """Return leverage and margin type of all symbols, if the account can be traded with; nothing is changed.
 
         Raises VenueRefused if key or settings are wrong, and QueryFailed.

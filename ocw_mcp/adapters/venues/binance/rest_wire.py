@@ -115,13 +115,19 @@ class SymbolConfig(msgspec.Struct, frozen=True):
 
 
 class KeyRights(msgspec.Struct, frozen=True):
-    """The rights of the API key, as `/sapi/v1/account/apiRestrictions` answers them."""
+    """The rights of the API key, as `/sapi/v1/account/apiRestrictions` answers them.
 
+    A right to move money that the answer does not name counts as given; every other one counts as missing.
+    """
+
+    reading: bool = field(name="enableReading", default=False)
     futures: bool = field(name="enableFutures", default=False)
     spot: bool = field(name="enableSpotAndMarginTrading", default=False)
-    withdrawals: bool = field(name="enableWithdrawals", default=False)
-    internal_transfer: bool = field(name="enableInternalTransfer", default=False)
-    universal_transfer: bool = field(name="permitsUniversalTransfer", default=False)
+    withdrawals: bool = field(name="enableWithdrawals", default=True)
+    internal_transfer: bool = field(name="enableInternalTransfer", default=True)
+    universal_transfer: bool = field(name="permitsUniversalTransfer", default=True)
+    fixed_addresses: bool = field(name="ipRestrict", default=False)
+    """Whether the key works from fixed addresses only."""
 
 
 class ListenKey(msgspec.Struct, frozen=True):

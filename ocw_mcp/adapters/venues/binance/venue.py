@@ -155,7 +155,9 @@ class BinanceVenue:
             await self._client.call(request.method, request.path, request.params, weight=request.weight, reduces=True)
         except CallFailed as error:
             self._reports.incident(f"order {order.venue_order_id} of {order.symbol} was not cancelled: {error}")
-        self.reconcile("an order of somebody else was cancelled")
+        else:
+            # After a failure, a reading at once would show the order again, and it would be cancelled without a pause.
+            self.reconcile("an order of somebody else was cancelled")
 
     def reports(self) -> AsyncIterator[VenueReport]:
         """Yield everything that the exchange says, asked for or not; never end."""
@@ -169,7 +171,7 @@ class BinanceVenue:
         """
         await self._stop()
         try:
-            self._reconciler.terms.take(await self._product.check(self._reports.incident))
+            self._reconciler.terms.take(await self._product.check())
             now = self._client.now_ms()
             self._reconciler.begin(now if since is None else since - MARGIN_MS)
             self._spawn(self._always(self._client.keep_time))

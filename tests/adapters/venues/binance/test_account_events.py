@@ -138,6 +138,21 @@ def test_foreign_order_is_seen_and_its_fills_are_outside_fills() -> None:
     on_venue(use)
 
 
+def test_order_of_others_that_cannot_be_cancelled_demands_no_reading() -> None:
+    async def use(rig: VenueRig) -> None:
+        rig.fault("owner_order", symbol=BTC, side="BUY", quantity="0.05", price=str(rig.price("0.9")))
+        await rig.until(lambda: rig.seen.orders, 60)
+        (order,) = rig.seen.orders
+        rig.fault("order_error", answer="internal", **{"for": "1m"})
+        readings = len(rig.of(AccountSeen))
+        await rig.venue.cancel_foreign(order, rig.now)
+        await rig.later(5)
+        assert rig.notices() == ["incident"]
+        assert len(rig.of(AccountSeen)) == readings
+
+    on_venue(use)
+
+
 def test_cancel_by_the_owner_is_reported() -> None:
     async def use(rig: VenueRig) -> None:
         await rig.send(entry(1))

@@ -3,8 +3,11 @@
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
+from ocw_mcp.adapters.venues.binance.account import key_problem
+from ocw_mcp.adapters.venues.binance.rest_wire import KeyRights, decode
 from ocw_mcp.domain.errors import MarketUnreachable, VenueRefused
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.orders import (
@@ -19,7 +22,7 @@ from ocw_mcp.domain.orders import (
 from ocw_mcp.domain.protocols import ExchangeVenue
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
-from ocw_mcp.sandbox.binance.account.keys import Permission
+from ocw_mcp.sandbox.binance.account.keys import Permission, made_key
 from tests.support.binance_venue import BTC, CALM, VenueRig, entry, falling, on_venue, stop
 from tests.support.sandbox_market import DAY_1
 
@@ -70,6 +73,38 @@ def test_key_that_can_move_money_is_refused(right: Permission) -> None:
 def test_key_that_cannot_trade_futures_is_refused() -> None:
     text = refusal(lambda rig: rig.use_key(frozenset({Permission.READING})), Mode.LIVE)
     assert "may not trade futures" in text
+
+
+RIGHTS = "/sapi/v1/account/apiRestrictions"
+
+
+@pytest.mark.parametrize("unnamed", ["enableWithdrawals", "enableInternalTransfer", "permitsUniversalTransfer"])
+def test_right_to_move_money_that_the_exchange_does_not_name_counts_as_given(unnamed: str) -> None:
+    answer = {**made_key("1").restrictions(), "enableFutures": True}
+    assert key_problem(decode(msgspec.json.encode(answer), KeyRights, RIGHTS)) == ""
+    del answer[unnamed]
+    problem = key_problem(decode(msgspec.json.encode(answer), KeyRights, RIGHTS))
+    assert "which OCW never needs" in problem
+
+
+def test_live_start_is_refused_if_the_exchange_does_not_report_the_rights_of_the_key() -> None:
+    def change(rig: VenueRig) -> None:
+        rig.fault("error", path=RIGHTS, status=400, code=-1102, msg="no such parameter", **{"for": "1h"})
+
+    assert "does not report the rights of the API key: 400 -1102" in refusal(change, Mode.LIVE)
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, -1021), (503, -1008), (503, -1000), (429, -1003)])
+def test_live_start_is_tried_again_if_the_rights_cannot_be_read_for_now(status: int, code: int) -> None:
+    fault = {"kind": "error", "at": "0s", "for": "1m", "path": RIGHTS, "status": status, "code": code}
+
+    async def use(rig: VenueRig) -> None:
+        with pytest.raises(MarketUnreachable):
+            await rig.open()
+        await rig.later(180)
+        await rig.open()
+
+    on_venue(use, fault, opened=False, mode=Mode.LIVE)
 
 
 def test_unknown_key_is_refused() -> None:

@@ -1,6 +1,6 @@
 """Spot as a product of the venue."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.fees import SpotFees
@@ -55,7 +55,7 @@ class SpotProduct:
         params = {"symbol": order.symbol, "orderId": order.venue_order_id}
         return OrderRequest("DELETE", orders.ORDER, params, weight=1, orders=0)
 
-    async def check(self, incident: Callable[[str], None]) -> list[SymbolConfig]:
+    async def check(self) -> list[SymbolConfig]:
         """Return nothing, if the account can be traded with; see `check_spot`."""
-        await check_spot(self._client, self.queries, self._symbols, incident)
+        await check_spot(self._client, self.queries, self._symbols)
         return []

@@ -1,7 +1,7 @@
 """The settings of the account on spot, which have to be those that OCW needs."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -20,9 +20,7 @@ _GROUP: Final = "TRD_GRP_"
 """How the names of groups of symbols begin, for which the exchange also gives permissions on spot."""
 
 
-async def check_spot(
-    client: SignedClient, queries: SpotQueries, symbols: Sequence[str], incident: Callable[[str], None]
-) -> None:
+async def check_spot(client: SignedClient, queries: SpotQueries, symbols: Sequence[str]) -> None:
     """Return if the account can be traded with; nothing is changed.
 
     Raises VenueRefused if key, account or symbols cannot be traded with, and QueryFailed.
@@ -30,7 +28,7 @@ async def check_spot(
     try:
         account = await queries.account()
         if client.mode is Mode.LIVE:
-            await check_key(queries, Product.SPOT, incident)
+            await check_key(queries, Product.SPOT)
     except QueryFailed as error:
         raise refused_key(error) or error from None
     problems = account_problems(account) + symbol_problems(await _listed(client, symbols), symbols)
