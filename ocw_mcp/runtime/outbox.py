@@ -1,8 +1,8 @@
 """The outbox: the orders and cancels that wait to be sent to an exchange, by priority.
 
 A reduction is sent before a cancel, and a cancel before an entry. Only a few requests are under way at a time, and half
-of the places are kept for reductions, so that a slow entry delays no stop. Nothing waits in the engine's loop: each request is
-a task, and what comes of it is put into the inbox as a report.
+of the places are kept for reductions, so that a slow entry delays no stop. Nothing waits in the engine's loop: each
+request is a task, and what comes of it is put into the inbox as a report.
 """
 
 import asyncio
