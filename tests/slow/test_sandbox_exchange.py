@@ -40,6 +40,8 @@ def test_sandbox_serves_reports_its_faults_and_ends_at_ctrl_c(tmp_path: Path) ->
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", address)
         assert process.stderr is not None
         assert "BTCUSDT (um) from" in process.stderr.readline()
+        key, secret, way = (process.stderr.readline() for _ in range(3))
+        assert (key.startswith("API key "), secret.startswith("secret "), "ocw connect" in way) == (True, True, True)
         reported = [process.stderr.readline() for _ in range(2)]
         rows = get(address, "/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=3")
         process.send_signal(signal.SIGINT)

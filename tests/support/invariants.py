@@ -14,8 +14,9 @@ from tests.support.runs import Run
 def never_naked(run: Run) -> Run:
     """Check after every event that each position is protected, has a deadline, or is being closed; return the run.
 
-    Beyond the deadline an exit is under way, except in three cases. The venue rejected the last exit, or its outcome is
+    Beyond the deadline an exit is under way, except in four cases. The venue rejected the last exit, or its outcome is
     unknown: then the next attempt has a time. The deadline passed while no process ran: then its timer fires at once.
+    A restarted book has not read its account yet: until then nothing can be sent.
     """
     engine = run.engine
     step = engine.step
@@ -43,6 +44,9 @@ def never_naked(run: Run) -> Run:
             timer = engine.timers.get(protection_timer(symbol))
             if now <= protection.deadline:
                 assert timer == protection.deadline
+                continue
+            if run.config.on_exchange and not engine.account.exchange.read:
+                # A restarted book sends nothing before it has read its account.
                 continue
             if timer == protection.deadline and now <= found_overdue.setdefault(symbol, now) + SECOND:
                 continue
