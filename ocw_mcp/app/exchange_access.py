@@ -1,4 +1,4 @@
-"""What a run in demo or live mode needs before its book is opened: a checked key, and in live mode a mandate."""
+"""The checked key that a demo or live run needs before its book is opened, and the mandate that a live run needs."""
 
 import time
 from collections.abc import Callable

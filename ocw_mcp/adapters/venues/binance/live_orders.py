@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.venues.binance.orders import is_algo
 from ocw_mcp.adapters.venues.binance.registry import Registry
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import (
@@ -16,15 +17,10 @@ from ocw_mcp.domain.orders import (
     Order,
     OrderRef,
     OrderReport,
-    OrderType,
     OutcomeUnknown,
     Rejected,
     Triggered,
 )
-
-ALGO_TYPES: Final = frozenset({OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET})
-"""The types that are algo orders at the exchange."""
-
 
 MOST_FINISHED: Final = 1_000
 """The number of finished orders that are kept."""
@@ -39,7 +35,7 @@ class LiveOrder(msgspec.Struct):
     seen: bool = False
     """Whether the exchange has shown that it has, or had, the order."""
     unknown: bool = False
-    """Whether the outcome of its request is unknown."""
+    """True while the outcome of its request is unknown."""
     recovered: bool = False
     """Whether the order was live when another process ended, and has not been looked for yet."""
     filled: Decimal = ZERO
@@ -49,7 +45,7 @@ class LiveOrder(msgspec.Struct):
     @property
     def is_algo(self) -> bool:
         """Whether the order is an algo order, which other endpoints know."""
-        return self.order.type in ALGO_TYPES
+        return is_algo(self.order)
 
 
 class LiveOrders:
