@@ -129,6 +129,12 @@ class ScriptedMarket:
                 return [{"symbol": symbol, "fundingTime": at + 3, "fundingRate": "0.00020000"} for at in times]
             case "klines":
                 return self._klines(str(query["symbol"]), int(query["startTime"]), int(query["endTime"]), now)
+            case "openInterestHist" | "topLongShortPositionRatio" | "topLongShortAccountRatio" | "basis":
+                return []
+            case "globalLongShortAccountRatio" | "takerlongshortRatio":
+                return []
+            case "premiumIndex" if "symbol" not in query:
+                return [self._answer(path, {"symbol": each}) for each in self.symbols]
             case "premiumIndex":
                 price = source_candle(str(query["symbol"]), now // MINUTE * MINUTE).close
                 row = {"symbol": query["symbol"], "markPrice": f"{price}", "lastFundingRate": "0.0001"}

@@ -45,11 +45,13 @@ class BinanceFeed:
         tick_ms: int = SECOND,
         brackets: Callable[[str], Brackets | None] = _no_brackets,
         progress: Callable[[float], None] = _no_progress,
+        derivatives: bool = True,
         weights: Weights | None = None,
     ) -> None:
         """`jitter` returns a number from 0 to below 1, and `brackets` the margin brackets of a symbol, if known.
 
         `progress` gets the fetched part of the history, 0 to 1. Prices are yielded once every `tick_ms`; see `watch`.
+        `derivatives` says whether a futures market is also asked for open interest, ratios and index prices.
         `weights` is the budget of the host if others use it as well.
         Raises FeedError for invalid arguments.
         """
@@ -64,7 +66,7 @@ class BinanceFeed:
         self.symbols = tuple(sorted(set(symbols)))
         self._transport, self._weights = transport, weights
         warmup_ms = warmup_days * DAY
-        self._plan = Plan(product, self.symbols, interval, warmup_ms, tick_ms, brackets, jitter, progress)
+        self._plan = Plan(product, self.symbols, interval, warmup_ms, tick_ms, brackets, jitter, progress, derivatives)
         self._levels: Mapping[str, tuple[float, float]] = {}
         self._known: Mapping[str, int] = {}
         self.session: Session | None = None

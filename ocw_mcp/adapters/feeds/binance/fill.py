@@ -80,8 +80,7 @@ class Filler:
         self._now_ms, self._wake, self._jitter = now_ms, wake, jitter
         self._held: set[str] = set()
         self._held_until = 0.0
-        self.hours: Mapping[str, int] = {}
-        """The hours between fundings of the symbols that have another interval than eight hours."""
+        self._hours: Mapping[str, int] = {}
         self._unproved: dict[str, tuple[_Row, float]] = {}
         """By symbol, the last row without a following one, and the loop time (s) at which it was first seen."""
         self._errors: Counter[str] = Counter()
@@ -222,7 +221,7 @@ class Filler:
             # The exchange stamps some fundings milliseconds after the hour.
             at = row.at // MINUTE * MINUTE
             if row.symbol == symbol and -1.0 < row.rate < 1.0:
-                self._fundings[symbol, at] = Funding(symbol, at, row.rate, self._hours(symbol))
+                self._fundings[symbol, at] = Funding(symbol, at, row.rate, self._hours_of(symbol))
         while len(self._fundings) > _FUNDING_KEPT * max(1, len(self._dispatcher.guards)):
             del self._fundings[next(iter(self._fundings))]
 
@@ -285,13 +284,17 @@ class Filler:
         for symbol in symbols:
             funding = self._fundings.get((symbol, at))
             if funding is None and (rate := self._dispatcher.funding[symbol].get(at)) is not None:
-                funding = Funding(symbol, at, rate, self._hours(symbol))
+                funding = Funding(symbol, at, rate, self._hours_of(symbol))
             if funding is not None:
                 found.append(funding)
         return tuple(found)
 
-    def _hours(self, symbol: str) -> int:
-        return self.hours.get(symbol, USUAL_FUNDING_HOURS)
+    def set_hours(self, hours: Mapping[str, int]) -> None:
+        """Set the hours between fundings of the symbols that have another interval than eight hours."""
+        self._hours = hours
+
+    def _hours_of(self, symbol: str) -> int:
+        return self._hours.get(symbol, USUAL_FUNDING_HOURS)
 
 
 def _loop_s() -> float:

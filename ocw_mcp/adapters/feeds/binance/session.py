@@ -11,6 +11,7 @@ from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.feeds.binance.board import Board
 from ocw_mcp.adapters.feeds.binance.candles import CandleStore
 from ocw_mcp.adapters.feeds.binance.clock import ExchangeClock
+from ocw_mcp.adapters.feeds.binance.derivatives import DerivativesMonitor
 from ocw_mcp.adapters.feeds.binance.dispatch import Dispatcher
 from ocw_mcp.adapters.feeds.binance.exchange_info import ExchangeInfo, fetch_funding_hours, fetch_info, unlisted
 from ocw_mcp.adapters.feeds.binance.fill import GRACE_MS, Filler
@@ -51,6 +52,8 @@ class Plan(msgspec.Struct, frozen=True):
     """Returns a number from 0 to below 1."""
     progress: Callable[[float], None]
     """Gets the part of the history, or of the time since the last run, that was fetched: 0 to 1."""
+    derivatives: bool = True
+    """Whether open interest, ratios and index prices are polled on futures."""
 
 
 class Session:
@@ -79,6 +82,12 @@ class Session:
             self._woken.set,
             plan.jitter,
         )
+        self.derivatives: DerivativesMonitor | None = None
+        """The monitor of derivatives; None on spot, and if the plan has none."""
+        if product is Product.UM and plan.derivatives:
+            client = RestClient(transport, product, plan.jitter, self.rest.weights)
+            parts = (self.notices, self.clock.now_ms, self._woken.set, plan.jitter, self.filler.set_hours)
+            self.derivatives = DerivativesMonitor(client, symbols, *parts)
         self.sockets = [
             StreamSocket(transport, path, group, self._deliver, self.notices, plan.jitter)
             for path, group in routes.items()
@@ -174,6 +183,8 @@ class Session:
         await self.filler.catch_up(present, report, urgent=after is None)
         self._live = self._priced = True
         self._spawn(self.filler.run())
+        if self.derivatives is not None:
+            self._spawn(self.derivatives.run())
         self._spawn(self._follow_info())
         liveness = Liveness(
             self.sockets,
@@ -225,7 +236,7 @@ class Session:
         plan = self._plan
         info = await fetch_info(self.rest, plan.product, plan.symbols, plan.brackets, priority)
         if plan.product is Product.UM:
-            self.filler.hours = await fetch_funding_hours(self.rest, priority)
+            self.filler.set_hours(await fetch_funding_hours(self.rest, priority))
         return info
 
     def _take_info(self, info: ExchangeInfo) -> None:
@@ -262,6 +273,9 @@ class Session:
             funding: tuple[Funding, ...] = ()
             if self._plan.product is Product.UM and closed_at % HOUR == 0:
                 funding = self.filler.fundings_at(closed_at, [candle.symbol for candle in released.candles])
+            liquidations = self.dispatcher.take_liquidations([each.symbol for each in released.candles], closed_at)
+            if self.derivatives is not None:
+                self.derivatives.note(released.candles, liquidations)
             yield Frame(
                 self._last_at,
                 released.candles,
@@ -269,10 +283,13 @@ class Session:
                 history=history,
                 late=not history and closed_at < self.clock.now_ms() - SLACK_MS,
                 instruments=self._take_changed(),
-                liquidations=self.dispatcher.take_liquidations([each.symbol for each in released.candles], closed_at),
+                liquidations=liquidations,
             )
         if not self._live:
             return
+        if self.derivatives is not None and self.derivatives.waiting:
+            metrics = self.derivatives.take()
+            yield Frame(max(self.clock.now_ms(), *(row.at for row in metrics)), metrics=metrics)
         now = self.clock.now_ms()
         if (self._priced and self.board.ready(now)) or self.notices.waiting or self._changed:
             marks, books = self.board.take(now) if self._priced else ((), ())

@@ -7,14 +7,13 @@ from typing import TypeVar
 
 import msgspec
 
+from ocw_mcp.adapters.feeds.stamps import METRICS_EVERY
 from ocw_mcp.adapters.feeds.tape.options import RowCounts, number_of, order_fault, require_columns, shown, time_of
 from ocw_mcp.adapters.feeds.tape.reading import Layout, RowBlock, TapeFile, in_order
 from ocw_mcp.domain.market import Funding, Metrics
-from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.domain.time import SECOND
 
 Row = TypeVar("Row", Metrics, Funding)
-
-METRICS_EVERY = 5 * MINUTE
 
 _METRICS = (
     "create_time",
