@@ -45,9 +45,7 @@ class GatePolicy(Table):
     """The factor by which such a move has to grow to be reported again."""
     outlier_quiet_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
     """The seconds after which a move of a size that was reached before, in the same direction, is reported again."""
-    outlier_readings: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        default={**WAKE_SIZES, LIQUIDATIONS: 0.01}
-    )
+    outlier_readings: dict[str, Annotated[float, Field(gt=0)]] = Field(default={**WAKE_SIZES, LIQUIDATIONS: 0.01})
     """The size from which a derivatives reading of either sign is an outlier, by metric. The size of `taker_ratio_1h`
     is its distance from 1. `liquidations_1h` is the notional that the exchange closed by force in an hour;
     `liquidations` are the longs minus the shorts of five minutes, as a share of the volume of an hour."""

@@ -83,6 +83,7 @@ class LiveSteps:
             shell.exchange.reopen()
         shell.downtime.begin(shell.clock.now())
         await shell.asking.ask_again()
+        await shell.fitting.ask_again()
         # A halt that waits takes effect before the end of an outage lets a decision through.
         await shell.poll()
         await self._forget_degraded()

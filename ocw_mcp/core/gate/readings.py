@@ -15,7 +15,6 @@ from ocw_mcp.domain.snapshot import WakeKind, WakeReason
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.domain.unknown import Reading, Unknown
 
-
 _WITH_CANDLES = (LIQUIDATIONS, "liquidations_1h")
 """Readings that are tested at the close of a candle whose liquidations are known."""
 

@@ -294,16 +294,16 @@ class DerivativesMonitor:
                 continue
             line.premium = premium
             interest = interests.get(symbol)
-            value = None if interest is None or premium.mark is None else interest * premium.mark
-            if interest is not None or (premium.mark and premium.index):
+            value = None if interest is None or premium.mark_price is None else interest * premium.mark_price
+            if interest is not None or (premium.mark_price and premium.index_price):
                 rows.append(
                     Metrics(
                         symbol,
                         now,
                         open_interest=interest,
                         open_interest_value=value,
-                        perp_price=premium.mark,
-                        index_price=premium.index,
+                        perp_price=premium.mark_price,
+                        index_price=premium.index_price,
                         is_interim=True,
                     )
                 )

@@ -61,11 +61,10 @@ BASIS: Final = Source("basis", {"futuresPrice": "perp_price", "indexPrice": "ind
 
 
 class Premium(NamedTuple):
-    """The prices of a perpetual and its index (quote), and the rate that the next funding would have; None if unknown.
-    """
+    """The prices of a perpetual and its index (quote), and the rate of its next funding as of now; None if unknown."""
 
-    mark: float | None
-    index: float | None
+    mark_price: float | None
+    index_price: float | None
     rate: float | None
 
 
@@ -85,9 +84,9 @@ def premiums_of(body: bytes) -> dict[str, Premium]:
     """Return the premium index by symbol, from the answer for one symbol or for all. Raises MarketUnreachable."""
     found = {}
     for row in _rows("/fapi/v1/premiumIndex", body):
-        prices = [_bounded("price", _number(row.get(name))) or None for name in ("markPrice", "indexPrice")]
+        mark, index = (_bounded("price", _number(row.get(name))) or None for name in ("markPrice", "indexPrice"))
         rate = _number(row.get("lastFundingRate"))
-        found[str(row.get("symbol"))] = Premium(*prices, rate if rate is not None and abs(rate) < 1 else None)
+        found[str(row.get("symbol"))] = Premium(mark, index, rate if rate is not None and abs(rate) < 1 else None)
     return found
 
 
@@ -106,7 +105,7 @@ def history_limit(last_end: int | None, now: int) -> int:
 
 def metrics_of(symbol: str, end: int, fields: Mapping[str, float]) -> Metrics:
     """Return the row of a symbol whose five minutes end at a time (ms)."""
-    return Metrics(symbol, end, **fields)
+    return msgspec.structs.replace(Metrics(symbol, end), **fields)
 
 
 def _rows(path: str, body: bytes) -> Iterator[Mapping[str, Any]]:
