@@ -13,7 +13,6 @@ from ocw_mcp.domain.orders import NOBODY, RULES
 from ocw_mcp.domain.snapshot import (
     TRADES_SHOWN,
     Correlation,
-    DerivativesView,
     Feasible,
     FormingCandle,
     FormingView,
@@ -76,7 +75,7 @@ def take_signals(
                 age_ms=max(0, now - (candles.known_at or now)),
                 indicators=() if values is None else (indicator_values(values),),
                 position=position,
-                derivatives=DerivativesView(**candles.derivatives.values(now)),
+                derivatives=candles.derivatives_view(now),
                 return_4h=candles.change_over(4 * HOUR),
             )
         )
@@ -183,7 +182,7 @@ def _symbol(
         age_ms=max(0, now - known_at) if known_at is not None else -1,
         indicators=tuple(indicator_values(each) for each in candles.indicators()),
         position=held,
-        derivatives=DerivativesView(**candles.derivatives.values(now)),
+        derivatives=candles.derivatives_view(now),
         next_funding_at=candles.derivatives.next_funding(now),
         liquidations=candles.liquidations.value(),
         return_1h=candles.change_over(HOUR),

@@ -135,6 +135,12 @@ class ScriptedMarket:
                 return [self.row(each) for each in days if each.symbol == query["symbol"]][: int(query["limit"])]
             case "klines":
                 return self._klines(str(query["symbol"]), int(query["startTime"]), int(query["endTime"]), now)
+            case "openInterestHist" | "topLongShortPositionRatio" | "topLongShortAccountRatio" | "basis":
+                return []
+            case "globalLongShortAccountRatio" | "takerlongshortRatio":
+                return []
+            case "premiumIndex" if "symbol" not in query:
+                return [self._answer(path, {"symbol": each}) for each in self.symbols]
             case "premiumIndex":
                 price = source_candle(str(query["symbol"]), now // MINUTE * MINUTE).close
                 row = {"symbol": query["symbol"], "markPrice": f"{price}", "lastFundingRate": "0.0001"}

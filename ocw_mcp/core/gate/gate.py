@@ -125,7 +125,7 @@ class Gate:
                 state.new_readings.remove(symbol)
                 outliers += self._readings[symbol].evaluate(symbol, read, at)
             if liquidations is not None:
-                outliers += self._readings[symbol].evaluate_liquidations(liquidations, at)
+                outliers += self._readings[symbol].evaluate_liquidations(symbol, liquidations, read, at)
             if outliers:
                 self._drop_smaller(symbol, outliers)
                 self._keep(symbol, outliers)

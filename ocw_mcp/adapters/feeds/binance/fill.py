@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from ocw_mcp.adapters.binance.transport import pause
+from ocw_mcp.adapters.binance.weights import Scope, Use
 from ocw_mcp.adapters.feeds.binance.candles import Added, CandleStore
 from ocw_mcp.adapters.feeds.binance.dispatch import Dispatcher
 from ocw_mcp.adapters.feeds.binance.exchange_info import USUAL_FUNDING_HOURS
@@ -79,8 +80,7 @@ class Filler:
         self._now_ms, self._wake, self._jitter = now_ms, wake, jitter
         self._held: set[str] = set()
         self._held_until = 0.0
-        self.hours: Mapping[str, int] = {}
-        """The hours between fundings of the symbols that have another interval than eight hours."""
+        self._hours: Mapping[str, int] = {}
         self._unproved: dict[str, tuple[_Row, float]] = {}
         """By symbol, the last row without a following one, and the loop time (s) at which it was first seen."""
         self._errors: Counter[str] = Counter()
@@ -195,7 +195,7 @@ class Filler:
         query |= {"endTime": last + 2 * interval - 1, "limit": limit}
         # A new book reports at once that the exchange cannot be reached; a running one waits.
         priority = Priority.URGENT if urgent else Priority.PATIENT
-        body = await self._rest.get(path, query, weight=weight, priority=priority)
+        body = await self._rest.get(path, query, weight=weight, use=Use.CANDLES, priority=priority)
         try:
             rows = ROWS.decode(body)
         except msgspec.DecodeError as error:
@@ -210,7 +210,9 @@ class Filler:
 
     async def _fetch_fundings(self, symbol: str, since: int, until: int, priority: Priority) -> None:
         query: dict[str, str | int] = {"symbol": symbol, "startTime": since, "endTime": until, "limit": 1_000}
-        body = await self._rest.get("/fapi/v1/fundingRate", query, weight=1, priority=priority)
+        body = await self._rest.get(
+            "/fapi/v1/fundingRate", query, weight=1, use=Use.CANDLES, scope=Scope.FUNDING, priority=priority
+        )
         try:
             rows = _FUNDING_ROWS.decode(body)
         except msgspec.DecodeError as error:
@@ -219,7 +221,7 @@ class Filler:
             # The exchange stamps some fundings milliseconds after the hour.
             at = row.at // MINUTE * MINUTE
             if row.symbol == symbol and -1.0 < row.rate < 1.0:
-                self._fundings[symbol, at] = Funding(symbol, at, row.rate, self._hours(symbol))
+                self._fundings[symbol, at] = Funding(symbol, at, row.rate, self._hours_of(symbol))
         while len(self._fundings) > _FUNDING_KEPT * max(1, len(self._dispatcher.guards)):
             del self._fundings[next(iter(self._fundings))]
 
@@ -282,13 +284,17 @@ class Filler:
         for symbol in symbols:
             funding = self._fundings.get((symbol, at))
             if funding is None and (rate := self._dispatcher.funding[symbol].get(at)) is not None:
-                funding = Funding(symbol, at, rate, self._hours(symbol))
+                funding = Funding(symbol, at, rate, self._hours_of(symbol))
             if funding is not None:
                 found.append(funding)
         return tuple(found)
 
-    def _hours(self, symbol: str) -> int:
-        return self.hours.get(symbol, USUAL_FUNDING_HOURS)
+    def set_hours(self, hours: Mapping[str, int]) -> None:
+        """Set the hours between fundings of the symbols that have another interval than eight hours."""
+        self._hours = hours
+
+    def _hours_of(self, symbol: str) -> int:
+        return self._hours.get(symbol, USUAL_FUNDING_HOURS)
 
 
 def _loop_s() -> float:

@@ -7,10 +7,12 @@ from typing import Any, Final
 import msgspec
 
 from ocw_mcp.adapters.binance.transport import Transport, pause
+from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.feeds.binance.board import Board
 from ocw_mcp.adapters.feeds.binance.candles import CandleStore
 from ocw_mcp.adapters.feeds.binance.clock import ExchangeClock
 from ocw_mcp.adapters.feeds.binance.days import fetch_days
+from ocw_mcp.adapters.feeds.binance.derivatives import DerivativesMonitor
 from ocw_mcp.adapters.feeds.binance.dispatch import Dispatcher
 from ocw_mcp.adapters.feeds.binance.exchange_info import ExchangeInfo, fetch_funding_hours, fetch_info, unlisted
 from ocw_mcp.adapters.feeds.binance.fill import GRACE_MS, Filler
@@ -51,19 +53,20 @@ class Plan(msgspec.Struct, frozen=True):
     """Returns a number from 0 to below 1."""
     progress: Callable[[float], None]
     """Gets the part of the history, or of the time since the last run, that was fetched: 0 to 1."""
+    derivatives: bool = True
+    """Whether open interest, ratios and index prices are polled on futures."""
 
 
 class Session:
     """The connections and stores of one call of `BinanceFeed.frames`."""
 
-    def __init__(self, plan: Plan, transport: Transport) -> None:
+    def __init__(self, plan: Plan, transport: Transport, weights: Weights | None = None) -> None:
         self._plan, self._transport = plan, transport
         loop = asyncio.get_running_loop()
         product, symbols = plan.product, plan.symbols
         self._woken = asyncio.Event()
-        self.rest = RestClient(transport, product, plan.jitter)
+        self.rest = RestClient(transport, product, plan.jitter, weights)
         self.clock = ExchangeClock(transport, self.rest, product)
-        self.rest.now_ms = self.clock.now_ms
         self.notices = Notices(self.clock.now_ms, loop.time, self._woken.set)
         self.store = CandleStore(symbols, plan.interval)
         self.board = Board(symbols, product is Product.UM, plan.tick_ms)
@@ -80,6 +83,12 @@ class Session:
             self._woken.set,
             plan.jitter,
         )
+        self.derivatives: DerivativesMonitor | None = None
+        """The monitor of derivatives; None on spot, and if the plan has none."""
+        if product is Product.UM and plan.derivatives:
+            client = RestClient(transport, product, plan.jitter, self.rest.weights)
+            parts = (self.notices, self.clock.now_ms, self._woken.set, plan.jitter, self.filler.set_hours)
+            self.derivatives = DerivativesMonitor(client, symbols, *parts)
         self.sockets = [
             StreamSocket(transport, path, group, self._deliver, self.notices, plan.jitter)
             for path, group in routes.items()
@@ -183,6 +192,8 @@ class Session:
         await self.filler.catch_up(present, report, urgent=after is None)
         self._live = self._priced = True
         self._spawn(self.filler.run())
+        if self.derivatives is not None:
+            self._spawn(self.derivatives.run())
         self._spawn(self._follow_info())
         liveness = Liveness(
             self.sockets,
@@ -230,7 +241,7 @@ class Session:
             except MarketUnreachable as error:
                 detail = f"the exchange cannot be reached: {error}"
                 self.notices.degrade(MARKET, "unreachable", detail[:300])
-                await pause(max(back_off_s(attempt, self._plan.jitter), self.rest.blocked_s))
+                await pause(max(back_off_s(attempt, self._plan.jitter), self.rest.weights.blocked_s))
                 attempt += 1
                 continue
             self.notices.restore(MARKET, "unreachable", "the exchange can be reached")
@@ -241,7 +252,7 @@ class Session:
         plan = self._plan
         info = await fetch_info(self.rest, plan.product, plan.symbols, plan.brackets, priority)
         if plan.product is Product.UM:
-            self.filler.hours = await fetch_funding_hours(self.rest, priority)
+            self.filler.set_hours(await fetch_funding_hours(self.rest, priority))
         return info
 
     def _take_info(self, info: ExchangeInfo) -> None:
@@ -256,7 +267,7 @@ class Session:
             else:
                 self.notices.degrade(symbol, "status", f"the exchange does not trade it: {status[:40]}")
         if info.weight_limit is not None:
-            self.rest.set_limit(info.weight_limit)
+            self.rest.weights.set_limit(info.weight_limit)
         self._woken.set()
 
     async def _follow_info(self) -> None:
@@ -278,6 +289,9 @@ class Session:
             funding: tuple[Funding, ...] = ()
             if self._plan.product is Product.UM and closed_at % HOUR == 0:
                 funding = self.filler.fundings_at(closed_at, [candle.symbol for candle in released.candles])
+            liquidations = self.dispatcher.take_liquidations([each.symbol for each in released.candles], closed_at)
+            if self.derivatives is not None:
+                self.derivatives.note(released.candles, liquidations)
             yield Frame(
                 self._last_at,
                 released.candles,
@@ -286,10 +300,13 @@ class Session:
                 days=self._take_days(),
                 late=not history and closed_at < self.clock.now_ms() - SLACK_MS,
                 instruments=self._take_changed(),
-                liquidations=self.dispatcher.take_liquidations([each.symbol for each in released.candles], closed_at),
+                liquidations=liquidations,
             )
         if not self._live:
             return
+        if self.derivatives is not None and self.derivatives.waiting:
+            metrics = self.derivatives.take()
+            yield Frame(max(self.clock.now_ms(), *(row.at for row in metrics)), metrics=metrics)
         now = self.clock.now_ms()
         if (self._priced and self.board.ready(now)) or self.notices.waiting or self._changed:
             marks, books = self.board.take(now) if self._priced else ((), ())
