@@ -23,19 +23,19 @@ READING = RegimeReading(
 
 
 def test_known_regime_has_one_line_and_an_unknown_one_none() -> None:
-    shown = compact(replace(snapshot(view("BTCUSDT")), regime=READING))
+    shown = compact(replace(snapshot(view()), regime=READING))
     assert (
-        "\nregime of volatility at the last daily close: turbulent (probability 97%) since 2025-12-29, expected to last "
-        "12 days, volatility of 14 days 62% a year\n"
+        "\nregime of volatility at the last daily close: turbulent (probability 97%) since 2025-12-29, expected "
+        "to last 12 days, volatility of 14 days 62% a year\n"
     ) in shown
-    assert "daily close" not in compact(snapshot(view("BTCUSDT")))
+    assert "daily close" not in compact(snapshot(view()))
 
 
 @pytest.mark.parametrize(("quantile", "shown"), [(0.985, True), (0.85, False)])
 def test_unusual_hour_is_shown_with_its_drivers(quantile: float, shown: bool) -> None:
     anomaly = AnomalyReading(START, 6.1, quantile, (("volume", 0.7), ("return", 0.35), ("range", -0.05)))
     line = f"anomaly: the last hour is more unusual than {quantile:.1%} of those before (volume 70%, return 35%)"
-    assert (line in compact(snapshot(view("BTCUSDT", anomaly=anomaly)))) is shown
+    assert (line in compact(snapshot(view(anomaly=anomaly)))) is shown
 
 
 @pytest.mark.parametrize(
