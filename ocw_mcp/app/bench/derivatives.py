@@ -1,4 +1,4 @@
-"""The requests of the derivatives monitor for thirty symbols on the sandbox exchange, which counts them as Binance does.
+"""The requests of the derivatives monitor for thirty symbols on the sandbox exchange, which counts their weight.
 
 The monitor runs alone in virtual time: once on the market as it is, and once with every symbol extreme all the time.
 """
