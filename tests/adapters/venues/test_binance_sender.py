@@ -324,6 +324,36 @@ def test_cancel_of_a_reduction_that_waits_for_the_end_of_a_ban_drops_it() -> Non
     assert on_sandbox(use) == (["Throttled", "NOT_SENT"], [])
 
 
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_withdrawn_order_is_not_sent_again_and_its_cancel_follows(is_sent: bool) -> None:
+    async def use(account: SandboxAccount) -> Any:
+        await enter(account)
+        if not is_sent:
+            account.exchange.add_fault({"kind": "ban", "for": "2m"}, account.transport.exchange_ms())
+        stop = order(STOP, SELL, trigger_price=account.price() - 2_000)
+        sending = asyncio.create_task(account.send(stop))
+        await asyncio.sleep(0)  # noqa: TID251 - virtual time
+        # Its request is under way, and nobody knows yet whether it will have to wait.
+        account.sender.withdraw(stop.ref)
+        said = outcomes(await sending)
+        took = account.transport.exchange_ms() - NOW
+        return said, outcomes(await account.cancel(stop.ref)), account.state()["algoOrders"], took < SECOND
+
+    expected = (["Accepted"], ["Canceled"]) if is_sent else (["Throttled", "NOT_SENT"], [])
+    assert on_sandbox(use) == (*expected, [], True)
+
+
+def test_withdrawal_of_an_order_that_is_not_being_sent_does_nothing() -> None:
+    async def use(account: SandboxAccount) -> Any:
+        live = order(limit_price=account.price() - 1_000)
+        account.sender.withdraw(live.ref)
+        await account.send(live)
+        account.sender.withdraw(live.ref)
+        return outcomes(await account.cancel(live.ref)), account.state()["orders"]
+
+    assert on_sandbox(use) == (["Canceled"], [])
+
+
 def test_entries_leave_a_part_of_the_order_limit_to_reductions() -> None:
     async def use(account: SandboxAccount) -> Any:
         far = account.price() - 5_000
