@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.binance.hosts import hosts_of
 from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.control import mandate
-from ocw_mcp.adapters.control.keys import ApiKey, Connection, HostClass, checked_form, find_connection
+from ocw_mcp.adapters.control.keys import Connection, HostClass, checked_form, find_connection
 from ocw_mcp.adapters.store.book import peek_book
 from ocw_mcp.adapters.store.directory import has_book
 from ocw_mcp.adapters.venues.binance.hosts import venue_hosts

@@ -8,14 +8,13 @@ from random import Random  # noqa: TID251 - spreads repeated requests over time;
 
 import msgspec
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.binance.network import NetworkTransport
 from ocw_mcp.adapters.binance.weights import Weights
-from ocw_mcp.adapters.control.keys import ApiKey
 from ocw_mcp.adapters.feeds.binance.exchange_info import fetch_info
 from ocw_mcp.adapters.feeds.binance.rest import RestClient
 from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.hosts import venue_hosts
-from ocw_mcp.adapters.venues.binance.signing import Credentials
 from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.app.connecting import AccountCalls, read_fingerprint
@@ -106,8 +105,7 @@ def _client(
     weights: Weights | None = None,
 ) -> SignedClient:
     transport = NetworkTransport(venue_hosts(mode, product, loopback), machine.present, machine.speed)
-    credentials = Credentials(key.key, key.secret)
-    return SignedClient(transport, credentials, mode, product, loopback=loopback, weights=weights)
+    return SignedClient(transport, key, mode, product, loopback=loopback, weights=weights)
 
 
 @asynccontextmanager

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.binance.weights import Weights
-from ocw_mcp.adapters.control.keys import ApiKey, Connection, HostClass, Kept, account_fingerprint, keep_key
+from ocw_mcp.adapters.control.keys import Connection, HostClass, Kept, account_fingerprint, keep_key
 from ocw_mcp.app.connecting import AccountCalls, read_fingerprint
 from ocw_mcp.app.exchange_access import open_access
 from ocw_mcp.app.exchange_account import machine_clock, prove

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple, Protocol
 
 import pytest
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
 from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.binance.client import SignedClient
-from ocw_mcp.adapters.venues.binance.signing import Credentials
 from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.domain import events
@@ -84,7 +84,7 @@ def paper_venue(site: Site) -> RecordedPaper:
 def binance_venue(site: Site) -> BinanceVenue:
     """Return the Binance venue on the account of the exchange."""
     key = made_key("1")
-    credentials = Credentials(key.key, key.secret)
+    credentials = ApiKey(key.key, key.secret)
     client = SignedClient(site.transport, credentials, Mode.DEMO, site.product, loopback="127.0.0.1:1")
     return BinanceVenue(client, site.book, site.exchange.exchange.market.symbols)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.control import mandate, passphrase
-from ocw_mcp.adapters.control.keys import ApiKey
 from ocw_mcp.adapters.control.mandate import LONGEST_DAYS, Mandate
 from ocw_mcp.adapters.store.directory import StateLock, has_book
 from ocw_mcp.adapters.store.figures import read_last_run

@@ -109,7 +109,7 @@ def test_refused_order_is_rejected_with_its_reason(changes: dict[str, Any], reas
     async def use(account: SandboxAccount) -> Any:
         account.sender.leverage_seen("NOPEUSDT", 20)
         reports = await account.send(order(**changes))
-        return outcomes(reports), account.witness.looked_up, len(account.registry)
+        return outcomes(reports), account.witness.looked_up, len(account.known)
 
     assert on_sandbox(use) == ([reason], [], 0)
 

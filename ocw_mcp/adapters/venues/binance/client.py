@@ -7,12 +7,13 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.binance.transport import NotSent, RestResponse, SignedTransport, pause
 from ocw_mcp.adapters.binance.weights import OverBudget, Scope, Use, Weights
 from ocw_mcp.adapters.venues.binance.clock import MEASURED_EVERY_S, NoTime, ServerClock
 from ocw_mcp.adapters.venues.binance.errors import Banned, Outcome, Refused, Unanswered, classify
 from ocw_mcp.adapters.venues.binance.hosts import check_host
-from ocw_mcp.adapters.venues.binance.signing import Credentials, Signer
+from ocw_mcp.adapters.venues.binance.signing import Signer
 from ocw_mcp.domain.errors import MarketUnreachable
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.state import Mode
@@ -33,7 +34,7 @@ class SignedClient:
     def __init__(
         self,
         transport: SignedTransport,
-        credentials: Credentials,
+        key: ApiKey,
         mode: Mode,
         product: Product = Product.UM,
         *,
@@ -53,7 +54,7 @@ class SignedClient:
         self.weights = weights or Weights(product)
         self.weights.begin(self.clock.now_ms)
         self._host, self._loopback = transport.rest, loopback
-        self._signer = Signer(product, transport.rest, credentials, self.clock.now_ms)
+        self._signer = Signer(product, transport.rest, key, self.clock.now_ms)
 
     def now_ms(self) -> int:
         """Return the exchange's time, ms."""

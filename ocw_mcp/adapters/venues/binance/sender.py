@@ -9,8 +9,8 @@ from ocw_mcp.adapters.binance.transport import pause
 from ocw_mcp.adapters.venues.binance import orders as futures
 from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.errors import Banned, Outcome, Refused, Unanswered
+from ocw_mcp.adapters.venues.binance.live_orders import KnownOrders
 from ocw_mcp.adapters.venues.binance.orders import OPEN, REJECTED, OrderForms, OrderRequest
-from ocw_mcp.adapters.venues.binance.registry import Registry
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.orders import (
     Accepted,
@@ -86,12 +86,12 @@ class Sender:
         self,
         client: SignedClient,
         book: str,
-        registry: Registry,
+        known: KnownOrders,
         say: Callable[[VenueReport], None],
         witness: Witness,
         forms: OrderForms = futures,
     ) -> None:
-        self._client, self._book, self._registry, self._say, self._witness = client, book, registry, say, witness
+        self._client, self._book, self._known, self._say, self._witness = client, book, known, say, witness
         self._forms = forms
         self._leverage: dict[str, int] = {}
         self.leverage_set: Callable[[str, int], None] = self.leverage_seen
@@ -115,10 +115,10 @@ class Sender:
     async def submit(self, cleared: ClearedOrder, now: int) -> None:
         """Send an order, and report its outcome; on an unknown one the witness looks the order up."""
         order = cleared.redeem(now)
-        if self._registry.get(order.ref) is not None:
+        if self._known.get(order.ref) is not None:
             self._unknown(order.ref, "an order with this reference was sent before, and it is not sent again")
             return
-        self._registry.add(order)
+        self._known.add(order)
         submission = self._submitted[order.ref] = _Submission()
         try:
             await self._submit(order, submission)
@@ -170,7 +170,7 @@ class Sender:
 
     async def cancel(self, ref: OrderRef, now: int) -> None:
         """Cancel an order, and report whether the exchange did; if that is not certain, the witness looks it up."""
-        submission, order = self._submitted.get(ref), self._registry.get(ref)
+        submission, order = self._submitted.get(ref), self._known.get(ref)
         if submission is not None and submission.waits:
             submission.withdraw()
             return
@@ -274,7 +274,7 @@ class Sender:
             self._say(VenueNotice(refused.verdict.notice, _text(refused)))
 
     def _reject(self, ref: OrderRef, reason: RejectReason, text: str) -> None:
-        self._registry.forget(ref)
+        self._known.forget(ref)
         self._say(Rejected(ref, reason, text))
 
     def _unknown(self, ref: OrderRef, why: str) -> None:

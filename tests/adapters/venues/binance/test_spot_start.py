@@ -64,9 +64,9 @@ def test_live_spot_account_with_the_right_key_opens() -> None:
 @pytest.mark.parametrize(
     ("account", "text"),
     [
-        (SpotAccountRow([], may_trade=False), "does not let the account trade"),
-        (SpotAccountRow([], kind="MARGIN"), "of the type MARGIN, expected SPOT"),
-        (SpotAccountRow([], permissions=["LEVERAGED"]), "the permissions LEVERAGED, expected SPOT"),
+        (SpotAccountRow([]), "does not let the account trade"),
+        (SpotAccountRow([], True, kind="MARGIN"), "of the type MARGIN, expected SPOT"),
+        (SpotAccountRow([], True, permissions=["LEVERAGED"]), "the permissions LEVERAGED, expected SPOT"),
     ],
 )
 def test_account_that_cannot_trade_spot_is_a_problem(account: SpotAccountRow, text: str) -> None:
@@ -76,7 +76,7 @@ def test_account_that_cannot_trade_spot_is_a_problem(account: SpotAccountRow, te
 
 @pytest.mark.parametrize("permissions", [[], ["SPOT"], ["LEVERAGED", "TRD_GRP_002"]])
 def test_account_with_a_permission_of_spot_is_no_problem(permissions: list[str]) -> None:
-    assert account_problems(SpotAccountRow([], permissions=permissions)) == []
+    assert account_problems(SpotAccountRow([], True, permissions=permissions)) == []
 
 
 @pytest.mark.parametrize(
