@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ocw_mcp.adapters.venues.binance.errors import Refused
 from ocw_mcp.adapters.venues.binance.spot.queries import SpotQueries
 from ocw_mcp.adapters.venues.binance.spot.settings import account_problems, symbol_problems
 from ocw_mcp.adapters.venues.binance.spot.wire import ListedSymbol, SpotAccountRow
@@ -252,6 +253,17 @@ def test_all_trades_since_a_time_are_read_for_little_weight(times: Any, since: i
     found = run_in_virtual_time(SpotQueries(exchange, [BTC]).trades_since(BTC, since))
     assert [row.at for row in found] == [at for at in times if at >= since]
     assert exchange.weight <= most
+
+
+class Archived(Trades):
+    """An exchange that has put every order away."""
+
+    async def call(self, method: str, path: str, params: Mapping[str, Any] | None = None, **_: Any) -> bytes:
+        raise Refused(-2026, "Order was archived.", 400)
+
+
+def test_order_that_was_archived_without_a_fill_is_unknown() -> None:
+    assert run_in_virtual_time(SpotQueries(Archived([]), [BTC]).order(BTC, client_id="x")) is None
 
 
 def test_trades_after_an_id_are_read_to_the_end() -> None:

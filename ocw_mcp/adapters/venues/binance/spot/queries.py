@@ -37,6 +37,8 @@ OLDEST: Final = 365 * DAY
 """How far back (ms) trades are read after a long pause."""
 NO_LIST: Final = -2018
 """The code of `Order list does not exist.`"""
+ARCHIVED: Final = -2026
+"""The code for an order that ended without a fill more than 90 days ago. On futures it has another meaning."""
 _RECENT: Final = 500
 """The number of orders of a symbol that are searched for one that no other query shows."""
 
@@ -71,9 +73,9 @@ class SpotQueries(QueryClient):
         return Holdings([PositionRow(symbol, total) for symbol, total in held.items() if total], balances)
 
     async def order(self, symbol: str, *, client_id: str = "", order_id: int = 0) -> OrderRow | None:
-        """Return the latest order with an id, or None if the exchange does not know one (-2013)."""
+        """Return the latest order with an id, or None if the exchange does not know one (-2013), or no longer."""
         named: dict[str, str | int] = {"orderId": order_id} if order_id else {"origClientOrderId": client_id}
-        found = await self._found("/api/v3/order", {"symbol": symbol, **named}, OrderRow, weight=4)
+        found = await self._found("/api/v3/order", {"symbol": symbol, **named}, OrderRow, weight=4, absent=(ARCHIVED,))
         return None if found is None else spot_order(found)
 
     async def order_list(self, client_id: str) -> OrderListRow | None:
