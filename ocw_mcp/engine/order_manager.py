@@ -199,9 +199,15 @@ class OrderManager(Reductions):
             self.effects.record(events.Incident(f"asked {times} times to cancel {ref}, the venue does not answer"))
 
     def _on_refused_cancel(self, tracked: TrackedOrder, why: str) -> None:
-        """Record that an order stays live, and ask again later for its cancel; see `Guard.cancel_again`."""
+        """Record that an order stays live, and ask again later for its cancel; see `Guard.on_silence`.
+
+        The exchange also refuses the cancel of an order that it has not received yet: while the outcome of an order is
+        unknown, its cancel is not requested again, but as soon as the order shows up.
+        """
         tracked.cancel_refused_at = self.effects.now
         self.effects.record(events.OrderCancelRefused(tracked.ref, why))
+        if tracked.status is OrderStatus.UNKNOWN:
+            return
         if tracked.cancels_refused < MOST_CANCELS:
             self.effects.set_timer(Timer(TimerKind.CANCEL, tracked.ref, 1), self.effects.now + CANCEL_ANSWER_MS)
         elif tracked.cancels_refused == MOST_CANCELS:
@@ -277,6 +283,11 @@ class OrderManager(Reductions):
         if not tracked.status.live or isinstance(report, CancelRefused):
             for times in range(MOST_CANCELS + 1):
                 self.effects.clear_timer(Timer(TimerKind.CANCEL, tracked.ref, times))
+        shows_up = before is OrderStatus.UNKNOWN is not tracked.status and tracked.status.live
+        if shows_up and tracked.cancels_refused:
+            # Its cancel was refused because the exchange did not have it yet.
+            tracked.cancels_refused = 0
+            self.effects.set_timer(Timer(TimerKind.CANCEL, tracked.ref, 1), now)
         booked, beyond = None, ZERO
         symbol = tracked.order.symbol
         match report:
