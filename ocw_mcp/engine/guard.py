@@ -267,18 +267,6 @@ class Guard(StopOrders):
         if self._too_large(symbol) and not self.manager.exit_under_way(symbol):
             self._schedule_check(symbol, now)
 
-    def _resize_protection(self, symbol: str, now: int) -> None:
-        """Resize a position's stop and target. On futures the old stop stays until the venue accepts the new one."""
-        held = self.manager.to_cover(symbol)
-        stops = [each for each in self.manager.orders.live(symbol, Purpose.STOP) if self._would_cover(each)]
-        if not self._covered(symbol):
-            if not self._cover_pending(symbol):
-                self._place_stop(symbol, now)
-        elif all(each.remaining > held and not each.order.close_position for each in stops):
-            self._send_stop(symbol, now)
-        else:
-            self._place_target(symbol, now)
-
     def _plan(self, entry: TrackedOrder) -> None:
         """Plan the stop and the target for the filled part of an entry; an existing stop is never loosened."""
         symbol, intent = entry.order.symbol, entry.intent
@@ -326,6 +314,8 @@ class Guard(StopOrders):
                 self._protected_by(stop, now)
             case CancelRefused():
                 self.check_cover(symbol, now)
+            case OutcomeUnknown():
+                self._replace_unknown_stop(symbol, now)
             case Rejected() if crossed(report) or at_target:
                 self._unprotect(symbol, now)
                 self.manager.close(symbol, GUARD, now)
