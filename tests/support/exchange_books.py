@@ -217,7 +217,7 @@ class Outcome:
             *one_order_per_leg(record, journal, BOOK),
             *converged(record, journal, converges_ms, until, unseen + self.unsaved),
             *protected(record, journal, until, notice_ms=notice_ms, again_ms=AGAIN_MS, unknown_ms=unknown, away=unseen),
-            *within_budget(record, journal, BOOK, limits),
+            *within_budget(record, journal, BOOK, limits, self.plan.grain_ms + self.plan.round_trip_ms),
             *same_books(record, journal, BEGIN, settled_at(until, 60 * SECOND, unseen), named=not spot),
         ]
 

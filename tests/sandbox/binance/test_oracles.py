@@ -236,6 +236,30 @@ def test_waiting_order_of_an_unknown_outcome_counts() -> None:
     assert within_budget(record, found, BOOK, WIDE) == []
 
 
+@pytest.mark.parametrize(("cleared_after", "noticed"), [(-20, False), (900, False), (2_000, True)])
+def test_late_entry_counts_once_its_report_can_be_known(cleared_after: int, noticed: bool) -> None:
+    trader, record = trading()
+    trader.order("BUY", "0.1", newClientOrderId=name(1))
+    arrived = trader.now
+    trader.later(3 * SECOND).order("BUY", "0.1", newClientOrderId=name(2))
+    absent = (NOW - SECOND, events.OrderRejected(ref(), RejectReason.NEVER_ARRIVED, ""))
+    journal = [intended("0.1", NOW - 2 * SECOND), absent, intended("0.1", arrived + cleared_after, ref(2))]
+    problems = within_budget(record, journal, BOOK, WIDE, report_ms=SECOND)
+    assert [name(2) in each for each in problems] == [True] * noticed
+
+
+def test_late_entry_against_the_position_excuses_nothing() -> None:
+    trader, record = trading()
+    trader.order("SELL", "0.1", newClientOrderId=name(3))
+    trader.later(SECOND).order("BUY", "0.05", newClientOrderId=name(1))
+    arrived = trader.now
+    trader.order("SELL", "0.08", newClientOrderId=name(2))
+    absent = (NOW - SECOND, events.OrderRejected(ref(), RejectReason.NEVER_ARRIVED, ""))
+    journal = [intended("0.05", NOW - 2 * SECOND), absent, intended("0.08", arrived - 20, ref(2))]
+    (problem,) = within_budget(record, journal, BOOK, WIDE, report_ms=SECOND)
+    assert name(2) in problem
+
+
 def test_open_entries_count_with_their_limits() -> None:
     trader, record = trading()
     price = floored(trader.mark() * D("0.97"))
