@@ -26,8 +26,6 @@ from tests.support.soak_faults import FUTURES_ONLY
 
 BTC = "BTCUSDT"
 FIRST = 90_000.0
-LAST_MINUTES = 3
-"""Minutes at the end of a story in which nothing new begins."""
 FAILURES = [name for name, each in ANSWERS.items() if not each.unknown]
 
 delays = st.sampled_from((None, "2s", "90s"))
@@ -83,6 +81,8 @@ class Story(RuleBasedStateMachine):
 
     make_venue: MakeVenue = staticmethod(binance_venue)
     product: ClassVar[Product] = Product.UM
+    last_minutes: ClassVar[int] = 3
+    """Minutes at the end of a story in which nothing new begins."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,7 +184,7 @@ class Story(RuleBasedStateMachine):
         self.kills.append(Kill(self.second + after, touches, down_s))
 
     def teardown(self) -> None:
-        minutes = len(self.closes) + LAST_MINUTES
+        minutes = len(self.closes) + self.last_minutes
         plan = Plan(
             market_of({BTC: self.closes}, self.product, minutes + 2),
             minutes,
@@ -206,6 +206,8 @@ class SpotStory(Story):
     """Writes a story of a book that trades spot."""
 
     product = Product.SPOT
+    last_minutes = 6
+    """A transfer whose event was lost is booked after three minutes and more."""
 
 
 def play(
