@@ -221,6 +221,7 @@ def play(
     begins_s: float = 30,
     decider: Callable[[], Decider] | None = None,
     thin: Collection[int] = (),
+    product: Product = Product.UM,
 ) -> Outcome:
     """Play a story that a test has written: by the minute, what the book decides at its beginning.
 
@@ -228,9 +229,9 @@ def play(
     script. `thin` is that of `market_of`.
     """
     plan = Plan(
-        market_of({BTC: closes}, minutes=minutes + 2, thin=thin),
+        market_of({BTC: closes}, product, minutes + 2, thin=thin),
         minutes,
-        decider or (lambda: Says(script)),
+        decider or (lambda: Says(script, product)),
         faults=faults,
         kills=kills,
         make_venue=binance_venue,
