@@ -30,6 +30,7 @@ from ocw_mcp.domain.protocols import Decider, Store
 from ocw_mcp.domain.state import MARKET_DATA, Mode, TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.engine.reconciling import STANDS_MS
 from ocw_mcp.runtime import pacing
 from ocw_mcp.runtime import run as runtime_run
 from ocw_mcp.sandbox.binance.account.api import FuturesApi
@@ -153,6 +154,11 @@ NOTICE_MS = 35 * SECOND
 """The time in which a book learns of a change of its account: it reads the account every 30 s."""
 COMMIT_MS = 10 * SECOND
 """How often a run commits what it has not sent. What a killed process has not committed is missing in its journal."""
+SETTLES_MS = 60 * SECOND
+"""The time after which what happened in the account is in the journal.
+
+On spot no list of the exchange has deposits, so one whose event was lost is booked when its difference has stood.
+"""
 AGAIN_MS = 10 * SECOND
 """The longest pause between two attempts at an exit beyond the deadline."""
 UNKNOWN_SPOT_MS = 180 * SECOND
@@ -212,13 +218,14 @@ class Outcome:
         limits = Limits(self.plan.policy.exposure.max_gross, self.plan.policy.position.max_share)
         until, record, journal = self.ended_at, self.record, self.journal
         spot = self.plan.market.product is Product.SPOT
+        nameless = settled_at(until, STANDS_MS + SETTLES_MS, unseen) if spot else None
         unknown = UNKNOWN_SPOT_MS if spot else self.plan.policy.stop.deadline_s * SECOND
         return [
             *one_order_per_leg(record, journal, BOOK),
             *converged(record, journal, converges_ms, until, unseen + self.unsaved),
             *protected(record, journal, until, notice_ms=notice_ms, again_ms=AGAIN_MS, unknown_ms=unknown, away=unseen),
             *within_budget(record, journal, BOOK, limits, self.plan.grain_ms + self.plan.round_trip_ms),
-            *same_books(record, journal, BEGIN, settled_at(until, 60 * SECOND, unseen), named=not spot),
+            *same_books(record, journal, BEGIN, settled_at(until, SETTLES_MS, unseen), nameless_until=nameless),
         ]
 
 

@@ -285,13 +285,20 @@ def _added(record: VenueRecord, arrival: Arrival, intent: OrderIntent) -> Decima
 
 
 def same_books(
-    record: VenueRecord, journal: Journal, since: int = 0, until: int | None = None, *, named: bool = True
+    record: VenueRecord,
+    journal: Journal,
+    since: int = 0,
+    until: int | None = None,
+    *,
+    nameless_until: int | None = None,
 ) -> list[str]:
     """Every trade and change of the balance at the venue is in the journal once, and nothing else is.
 
-    What happened before `since` was before the book, and what happened after `until` may not have reached it. `named`
-    is false if the venue gives transfers no id: then their amounts are compared.
+    What happened before `since` was before the book, and what happened after `until` may not have reached it.
+    `nameless_until` is given if the venue gives transfers no id and has no list of them: then their amounts are
+    compared, of those until then.
     """
+    named = nameless_until is None
     theirs: list[tuple[int, object]] = [(each.at, each.trade_id) for each in record.trades]
     ours, begun = list[object](), False
     for change in record.changes:
@@ -314,7 +321,13 @@ def same_books(
             case _:
                 pass
     known = Counter(row for at, row in theirs if since <= at)
-    settled = Counter(row for at, row in theirs if since <= at and (until is None or at <= until))
+    settled = Counter(
+        row
+        for at, row in theirs
+        if since <= at
+        and (until is None or at <= until)
+        and (nameless_until is None or at <= nameless_until or not (isinstance(row, tuple) and row[0] == "transfer"))
+    )
     booked = Counter(ours)
     missing = [f"{row} of the venue is missing in the journal" for row in settled - booked]
     return missing + [

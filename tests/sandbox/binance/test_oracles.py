@@ -293,6 +293,20 @@ def test_journal_with_each_transfer_once_equals_the_books() -> None:
     assert len(same_books(record, [(NOW, event), (NOW, event)], NOW)) == 1
 
 
+def test_transfer_without_an_id_is_compared_by_its_amount_until_a_time() -> None:
+    trader, record = trading()
+    trader.account.advance(NOW)
+    trader.account.transfer(D(-100), NOW)
+    (missing,) = same_books(record, [], NOW, nameless_until=NOW)
+    assert "transfer" in missing
+    assert same_books(record, [], NOW, nameless_until=NOW - 1) == []
+    found = (NOW, events.TransferBooked("another id", D(-100), NOW))
+    for until in (NOW - 1, NOW):
+        assert same_books(record, [found], NOW, nameless_until=until) == []
+        (twice,) = same_books(record, [found, found], NOW, nameless_until=until)
+        assert "2 times, at the venue 1 times" in twice
+
+
 def test_funding_that_is_booked_twice_is_noticed() -> None:
     trader, record = trading()
     trader.order("BUY", "0.02")

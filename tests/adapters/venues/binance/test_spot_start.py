@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from ocw_mcp.adapters.venues.binance.errors import Refused
+from ocw_mcp.adapters.venues.binance.spot.product import SpotProduct
 from ocw_mcp.adapters.venues.binance.spot.queries import SpotQueries
-from ocw_mcp.adapters.venues.binance.spot.settings import account_problems, symbol_problems
+from ocw_mcp.adapters.venues.binance.spot.settings import account_problems, shared_assets, symbol_problems
 from ocw_mcp.adapters.venues.binance.spot.wire import ListedSymbol, SpotAccountRow
 from ocw_mcp.adapters.venues.binance.unknowns import ABSENT_AFTER_S
 from ocw_mcp.domain.errors import MarketUnreachable, VenueRefused
@@ -93,6 +94,26 @@ def test_symbol_without_an_order_type_that_ocw_sends_is_a_problem(listed: list[L
     (problem,) = symbol_problems(listed, [BTC])
     assert text in problem
     assert symbol_problems([ListedSymbol(BTC, TYPES)], [BTC]) == []
+
+
+@pytest.mark.parametrize(
+    ("symbols", "text"),
+    [
+        ((BTC, "BTCUSDC"), "BTCUSDC and BTCUSDT have the same balance of BTC"),
+        ((BTC, "ETHUSDC"), "paid for in USDC and USDT"),
+        ((BTC, "ETHBTC"), "paid for in BTC and USDT"),
+    ],
+)
+def test_symbols_that_share_a_balance_are_refused_at_the_start(symbols: tuple[str, ...], text: str) -> None:
+    assert text in "; ".join(shared_assets(symbols))
+    assert shared_assets([BTC, "ETHUSDT", "BNBUSDT"]) == []
+
+    async def use(rig: SpotRig) -> str:
+        with pytest.raises(VenueRefused) as refused:
+            await SpotProduct(rig.client, symbols).check()
+        return str(refused.value)
+
+    assert text in on_spot(use, opened=False)
 
 
 @pytest.mark.parametrize(
