@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import pytest
 
 from ocw_mcp.adapters.binance.api_key import ApiKey
+from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
 from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.store.journal import SqliteStore
@@ -70,6 +71,8 @@ class Site(NamedTuple):
     product: Product
     book: str
     record: VenueRecord
+    weights: Weights | None = None
+    """The budget that the venue shares with the feed, as in a run."""
 
 
 MakeVenue = Callable[[Site], Any]
@@ -86,7 +89,9 @@ def binance_venue(site: Site) -> BinanceVenue:
     """Return the Binance venue on the account of the exchange."""
     key = made_key("1")
     credentials = ApiKey(key.key, key.secret)
-    client = SignedClient(site.transport, credentials, Mode.DEMO, site.product, loopback="127.0.0.1:1")
+    client = SignedClient(
+        site.transport, credentials, Mode.DEMO, site.product, loopback="127.0.0.1:1", weights=site.weights
+    )
     return BinanceVenue(client, site.book, site.exchange.exchange.market.symbols)
 
 
@@ -291,7 +296,7 @@ class _Process:
         self._resumes_after_s = plan.resumes_after_s
         self._mark = outcome.record.mark()
         self._loses = plan.in_process
-        clock = MachineClock(self.transport.now_ms)
+        clock, weights = MachineClock(self.transport.now_ms), Weights(plan.market.product)
         feed = BinanceFeed(
             plan.market.product,
             plan.market.symbols,
@@ -300,10 +305,11 @@ class _Process:
             warmup_days=0,
             tick_ms=plan.tick_ms,
             brackets=paper_brackets,
+            weights=weights,
         )
         clock.follow(feed.exchange_ms)
         ending = EndingFeed(feed, outcome.ended_at, self.transport.exchange_ms)
-        venue = plan.make_venue(Site(signed, exchange, plan.market.product, BOOK, outcome.record))
+        venue = plan.make_venue(Site(signed, exchange, plan.market.product, BOOK, outcome.record, weights))
         self.mortal = Dying(store, self.death, self._saved, self.transport.exchange_ms)
         self.run = outcome.run = Run(
             ending,

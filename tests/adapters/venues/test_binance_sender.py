@@ -343,6 +343,17 @@ def test_withdrawn_order_is_not_sent_again_and_its_cancel_follows(is_sent: bool)
     assert on_sandbox(use) == (*expected, [], True)
 
 
+def test_entry_withdrawn_while_its_leverage_is_set_is_not_sent() -> None:
+    async def use(account: SandboxAccount) -> Any:
+        entry = order(leverage=7)
+        sending = asyncio.create_task(account.send(entry))
+        await asyncio.sleep(0)  # noqa: TID251 - virtual time
+        account.sender.withdraw(entry.ref)
+        return outcomes(await sending), outcomes(await account.cancel(entry.ref)), account.placed
+
+    assert on_sandbox(use) == (["NOT_SENT"], [], 0)
+
+
 def test_withdrawal_of_an_order_that_is_not_being_sent_does_nothing() -> None:
     async def use(account: SandboxAccount) -> Any:
         live = order(limit_price=account.price() - 1_000)

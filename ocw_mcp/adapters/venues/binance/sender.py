@@ -61,9 +61,8 @@ class _Submission:
         self.waits = False
         """Whether it waits for another try."""
 
-    @property
     def is_withdrawn(self) -> bool:
-        """Whether the order must not be sent again."""
+        """Return whether the order must not be sent again."""
         return self._ended.is_set()
 
     def withdraw(self) -> None:
@@ -139,6 +138,9 @@ class Sender:
         reduces = order.reduce_only or order.close_position
         if not reduces and not await self._prepare(order):
             return
+        if submission.is_withdrawn():
+            self._reject(order.ref, RejectReason.NOT_SENT, "cancelled before it was sent")
+            return
         request = self._forms.place_request(order, self._book)
         tries, latest = iter(WAITS_S), _loop_s() + LONGEST_WAIT_S
         while True:
@@ -164,7 +166,7 @@ class Sender:
                 self._reject(order.ref, reason, why)
                 return
             await submission.wait(wait)
-            if submission.is_withdrawn:
+            if submission.is_withdrawn():
                 self._reject(order.ref, RejectReason.NOT_SENT, f"cancelled before it was sent, after: {why}")
                 return
 
