@@ -148,7 +148,7 @@ def test_clock_of_the_machine_may_be_wrong() -> None:
 
 def test_clock_that_jumped_at_the_exchange_is_measured_again() -> None:
     async def use(account: SandboxAccount) -> Any:
-        await account.client.clock.measure()
+        await account.client.measure_time()
         account.exchange.add_fault({"kind": "skew", "for": "1h", "by": "1m"}, account.transport.exchange_ms())
         await asyncio.sleep(1)  # noqa: TID251 - virtual time
         await account.asks("GET", "/fapi/v3/balance", 5)

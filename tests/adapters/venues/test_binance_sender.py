@@ -176,7 +176,7 @@ def test_reduction_that_was_refused_by_overload_is_sent_again_until_it_passes() 
 
 def test_entry_that_did_not_leave_this_machine_is_rejected() -> None:
     async def use(account: SandboxAccount) -> Any:
-        await account.client.clock.measure()
+        await account.client.measure_time()
         account.transport.offline_until = NOW + MINUTE
         return outcomes(await account.send(order())), account.witness.looked_up
 
@@ -257,7 +257,7 @@ def test_every_answer_to_a_cancel_ends_in_a_look_up_or_a_proof(answer: RestRespo
 
 def test_late_time_stamp_measures_the_clock_and_sends_once_more() -> None:
     async def use(account: SandboxAccount) -> Any:
-        await account.client.clock.measure()
+        await account.client.measure_time()
         reports = await account.send(order())
         return outcomes(reports), account.placed, account.client.clock.measurements
 
@@ -394,7 +394,7 @@ def test_cancel_of_a_live_order_is_reported(kind: str) -> None:
 
 def test_cancel_of_a_partly_filled_order_leaves_the_report_to_the_look_up() -> None:
     async def use(account: SandboxAccount) -> Any:
-        await account.client.clock.measure()
+        await account.client.measure_time()
         account.exchange.add_fault({"kind": "transfer", "amount": "10000000"}, account.transport.exchange_ms())
         ask = account.best_ask()
         live = order(quantity=str(ask.quantity * 2), limit_price=ask.price)

@@ -186,7 +186,7 @@ class Subscriber:
 
     def __init__(self, connection: Answering, fails: Exception | None = None) -> None:
         self.connection, self.fails = connection, fails
-        self.transport = self.clock = self
+        self.transport = self
         self.paths: list[str] = []
         self.measured = 0
 
@@ -194,7 +194,7 @@ class Subscriber:
         self.paths.append(path)
         return self.connection
 
-    async def measure(self) -> None:
+    async def measure_time(self) -> None:
         self.measured += 1
 
     async def subscription(self, *, weight: int) -> Mapping[str, str | int]:
