@@ -53,6 +53,9 @@ class GatePolicy(Table):
     """The factor by which such a reading has to grow to be reported again."""
     outlier_reading_quiet_s: Annotated[int, Field(ge=60, le=604_800)] = 86_400
     """The seconds after which a reading of a size that was reached before is reported again."""
+    anomaly: Annotated[float, Field(gt=0, le=1)] = 0.99
+    """The quantile of a symbol's anomaly from which it wakes the agent, at the close of an hour; with 1 none does. The
+    agent is not woken again by the symbol before `outlier_reading_quiet_s` is over."""
     anchor: MoveShare = 0.04
     """The distance of the price from its level at the last wake that wakes the agent, as a share."""
     near_stop: MoveShare = 0.01

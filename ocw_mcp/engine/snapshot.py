@@ -8,6 +8,7 @@ import msgspec
 
 from ocw_mcp.core import strategy
 from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket, TimeframeValues
+from ocw_mcp.domain.anomaly import AnomalyReading
 from ocw_mcp.domain.money import floor_to, plain
 from ocw_mcp.domain.orders import NOBODY, RULES
 from ocw_mcp.domain.snapshot import (
@@ -51,7 +52,11 @@ def take_snapshot(
     the snapshot, such as `note`, `limits` and `since`.
     """
     symbols, held = guard.manager.config.symbols, {view.symbol: planned(view) for view in positions(guard)}
-    views = [_symbol(symbol, market.symbols[symbol], held.get(symbol), feasible(symbol), now) for symbol in symbols]
+    anomaly = guard.manager.account.outlook.anomalies.reading
+    views = [
+        _symbol(symbol, market.symbols[symbol], held.get(symbol), feasible(symbol), anomaly(symbol, now), now)
+        for symbol in symbols
+    ]
     pairs = [pair for pair in combinations(symbols, 2) if pair[0] in held or pair[1] in held]
     return _snapshot(market, guard, views, pairs, now, wake=wake, trades=tuple(trades)[-TRADES_SHOWN:], **remarks)
 
@@ -173,7 +178,12 @@ def summary_of(view: PositionView) -> dict[str, Any]:
 
 
 def _symbol(
-    symbol: str, candles: SymbolMarket, held: PositionView | None, feasible: Feasible | Unknown, now: int
+    symbol: str,
+    candles: SymbolMarket,
+    held: PositionView | None,
+    feasible: Feasible | Unknown,
+    anomaly: AnomalyReading | Unknown,
+    now: int,
 ) -> SymbolView:
     known_at, (day_low, day_high) = candles.known_at, candles.day_range()
     return SymbolView(
@@ -193,6 +203,7 @@ def _symbol(
         day_low=day_low,
         day_high=day_high,
         recent=candles.recent(HOUR, RECENT),
+        anomaly=anomaly,
     )
 
 

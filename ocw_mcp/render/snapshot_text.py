@@ -15,6 +15,7 @@ from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.snapshot import Feasible, PositionView, Snapshot, SymbolView, SymbolViews, TradeView
 from ocw_mcp.domain.time import DAY, iso
 from ocw_mcp.domain.unknown import Reading, Unknown
+from ocw_mcp.render.outlook_text import anomaly_line, macro_name, regime_line, regime_name
 from ocw_mcp.render.quotations import note_line, wake_line, wake_quotations
 from ocw_mcp.render.readings_text import (
     BRIEFED,
@@ -64,6 +65,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     unknowns = Unknowns()
     lines = [] if briefed else [standing(snapshot.limits)]
     lines.append(f"{iso(snapshot.at)[:16]} {snapshot.product} state {snapshot.state} {account_line(snapshot)}")
+    lines += [line] if (line := regime_line(snapshot)) else []
     lines += _listed("woken by", [wake_line(each, reader) for each in snapshot.wake])
     lines += wake_quotations(snapshot, reader)
     lines += since_lines(snapshot, reader)
@@ -108,16 +110,6 @@ def account_line(snapshot: Snapshot) -> str:
     return f"equity {equity}{_loss_of_the_day(snapshot)}{scale}"
 
 
-def regime_name(snapshot: Snapshot) -> str:
-    """Return the level of the regime, or `unknown`."""
-    return "unknown" if isinstance(snapshot.regime, Unknown) else snapshot.regime.level.value
-
-
-def macro_name(snapshot: Snapshot) -> str:
-    """Return the quadrant of the macro regime, or `unknown`."""
-    return "unknown" if isinstance(snapshot.macro, Unknown) else snapshot.macro.quadrant.value
-
-
 def _loss_of_the_day(snapshot: Snapshot) -> str:
     """Return the loss of the UTC day with its limit, once it is half of it; otherwise an empty text."""
     limit, loss = dict(snapshot.limits).get("daily_loss.max_share"), snapshot.daily_loss
@@ -157,7 +149,7 @@ def _block(
     if view.position is not None:
         yield from position_lines(view.position, snapshot.equity, snapshot.at, unknowns)
     yield from standing_lines(_of_symbols(snapshot, {view.symbol}), reader)
-    for line in (sizes_line(view, unknowns), derivatives_line(view, unknowns), closes_line(view)):
+    for line in (sizes_line(view, unknowns), derivatives_line(view, unknowns), anomaly_line(view), closes_line(view)):
         if line:
             yield line
     yield from forming_lines(view, unknowns)

@@ -157,6 +157,12 @@ class Derivatives:
             return self.values(now)[reading]
         return self._row_reading(reading)
 
+    def open_interest(self, now: int) -> Reading:
+        """Return the open interest (base asset) as of `now` (ms)."""
+        if (missing := self._no_rows(now)) is not None:
+            return missing
+        return _open_interest(self._rows[-1]) or Unknown("the exchange reported no open interest")
+
     def _metrics_readings(self, now: int) -> dict[str, Reading]:
         """Return the readings computed from the rows: all Unknown if there is no row, or if the last one is too old."""
         if (missing := self._no_rows(now)) is not None:

@@ -17,6 +17,7 @@ from ocw_mcp.interfaces.mcp.account_tools import position_of, position_text
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cursor_of, older_line, place_of
 from ocw_mcp.interfaces.mcp.results import Meta, Readings, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, make, meta, respond, text_of
+from ocw_mcp.render.outlook_text import macro_name, regime_name
 from ocw_mcp.render.quotations import note_line
 from ocw_mcp.render.readings_text import (
     LEVEL_DIGITS,
@@ -31,7 +32,7 @@ from ocw_mcp.render.readings_text import (
     significant,
     sizes_line,
 )
-from ocw_mcp.render.snapshot_text import account_line, correlations, macro_name, position_lines, regime_name
+from ocw_mcp.render.snapshot_text import account_line, correlations, position_lines
 
 if TYPE_CHECKING:
     from ocw_mcp.runtime.facade import Candles, Facade

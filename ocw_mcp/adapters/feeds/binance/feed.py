@@ -69,6 +69,7 @@ class BinanceFeed:
         self._plan = Plan(product, self.symbols, interval, warmup_ms, tick_ms, brackets, jitter, progress, derivatives)
         self._levels: Mapping[str, tuple[float, float]] = {}
         self._known: Mapping[str, int] = {}
+        self._days_of: str | None = None
         self.session: Session | None = None
         """The parts of the running call of `frames`, for their counters; None while there is none."""
 
@@ -102,6 +103,10 @@ class BinanceFeed:
         """
         self._known = dict(known)
 
+    def read_days_of(self, symbol: str) -> None:
+        """Set the symbol whose earlier daily candles the first frame of a new book has."""
+        self._days_of = symbol if symbol in self.symbols else None
+
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
         """Yield the frames of a new book, with its history first; or those after a time (ms), the missed ones `late`.
 
@@ -111,7 +116,7 @@ class BinanceFeed:
         session = self.session = Session(self._plan, self._transport, self._weights)
         session.board.watch(self._levels)
         try:
-            async for frame in session.frames(after, self._known):
+            async for frame in session.frames(after, self._known, self._days_of):
                 yield frame
         except MarketUnreachable as error:
             raise MarketUnreachable(

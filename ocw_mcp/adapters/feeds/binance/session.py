@@ -11,6 +11,7 @@ from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.feeds.binance.board import Board
 from ocw_mcp.adapters.feeds.binance.candles import CandleStore
 from ocw_mcp.adapters.feeds.binance.clock import ExchangeClock
+from ocw_mcp.adapters.feeds.binance.days import fetch_days
 from ocw_mcp.adapters.feeds.binance.derivatives import DerivativesMonitor
 from ocw_mcp.adapters.feeds.binance.dispatch import Dispatcher
 from ocw_mcp.adapters.feeds.binance.exchange_info import ExchangeInfo, fetch_funding_hours, fetch_info, unlisted
@@ -22,7 +23,7 @@ from ocw_mcp.adapters.feeds.binance.sockets import StreamSocket
 from ocw_mcp.adapters.feeds.binance.wire import Answer, Shutdown, routes_of
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.margin import Brackets
-from ocw_mcp.domain.market import Frame, Funding, Instrument, Product
+from ocw_mcp.domain.market import Candle, Frame, Funding, Instrument, Product
 from ocw_mcp.domain.time import DAY, HOUR, SECOND, iso
 
 PATIENCE_MS: Final = 1_000
@@ -96,6 +97,7 @@ class Session:
         self._instruments: dict[str, Instrument] = {}
         self._changed: dict[str, Instrument] = {}
         """The instruments that changed and were not reported yet."""
+        self._days: tuple[Candle, ...] = ()
         self._history_until = -1
         """Candles that close at this time (ms) at the latest are history."""
         self._live = False
@@ -110,10 +112,17 @@ class Session:
             self._woken.set()
         return result
 
-    async def frames(self, after: int | None, known: Mapping[str, int]) -> AsyncGenerator[Frame, None]:
-        """Yield the frames of a new book, or those after a time (ms); `known` has later times of single symbols."""
+    async def frames(
+        self, after: int | None, known: Mapping[str, int], days_of: str | None = None
+    ) -> AsyncGenerator[Frame, None]:
+        """Yield the frames of a new book, or those after a time (ms); `known` has later times of single symbols.
+
+        The first frame of a new book has the days of the symbol `days_of`, if they can be had.
+        """
         if after is None:
             await self._prepare(Priority.URGENT)
+            if days_of is not None:
+                await self._fetch_days(days_of)
         self._live = after is not None
         self._spawn(self._work(after, known))
         while True:
@@ -201,6 +210,13 @@ class Session:
         self._woken.set()
         self._spawn(liveness.run())
 
+    async def _fetch_days(self, symbol: str) -> None:
+        """Fetch the days before a new book. Without them it begins, too, and the regime is unknown."""
+        try:
+            self._days = await fetch_days(self.rest, self._plan.product, symbol, self.clock.now_ms())
+        except FeedError as error:
+            self.notices.incident(symbol, "daily candles", f"{error}; the regime stays unknown"[:300])
+
     async def _price_without_candles(self) -> None:
         """Yield prices after a time even if missed candles still lack: the stops of positions depend on prices."""
         await pause(_LONGEST_UNPRICED_S)
@@ -281,6 +297,7 @@ class Session:
                 released.candles,
                 funding=funding,
                 history=history,
+                days=self._take_days(),
                 late=not history and closed_at < self.clock.now_ms() - SLACK_MS,
                 instruments=self._take_changed(),
                 liquidations=liquidations,
@@ -296,6 +313,10 @@ class Session:
             notices, instruments = self.notices.take(), self._take_changed()
             if marks or books or notices or instruments:
                 yield Frame(now, marks=marks, books=books, notices=notices, instruments=instruments)
+
+    def _take_days(self) -> tuple[Candle, ...]:
+        taken, self._days = self._days, ()
+        return taken
 
     def _take_changed(self) -> tuple[Instrument, ...]:
         if not self._changed:
