@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.control.commands import CommandFiles
-from ocw_mcp.adapters.control.keys import ApiKey, Connection, HostClass, Kept, keep_key
+from ocw_mcp.adapters.control.keys import Connection, HostClass, Kept, keep_key
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.app.compose import WiredRun, stamp
