@@ -82,7 +82,9 @@ def read(directory: Path, progress: Callable[[str], None] = lambda name: None) -
         minutes={name: each for name, each in candles("1m", MINUTE).items() if len(each.close) >= 10 * 1440},
         hours=candles("1h", HOUR),
         metrics={
-            name: np.array([astuple(row)[1:_COLUMNS] for row in read_metrics(files, symbol, None, counts)], dtype=np.float64)
+            name: np.array(
+                [astuple(row)[1:_COLUMNS] for row in read_metrics(files, symbol, None, counts)], dtype=np.float64
+            )
             for name, symbol, files in announced(Stream.METRICS)
         },
         funding={
