@@ -174,6 +174,8 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     """The notices of a live feed about its own data."""
     instruments: tuple["Instrument", ...] = ()
     """The filters of a live market's symbols: all of them in the first frame, later those that changed."""
+    days: tuple[Candle, ...] = ()
+    """In a frame of history, daily candles from before the book's beginning, in order of time, for the regime."""
     liquidations: tuple[Liquidations, ...] = ()
     """The forced liquidations in candles of `closed`, sorted by symbol. Those of a candle without a row are unknown."""
 

@@ -241,6 +241,8 @@ def account_view(
         unreconciled=account.exchange.objection(),
         busy_ms=max(0, account.exchange.busy_until - now),
         adopted=account.exchange.stands_in(symbol),
+        regime=account.outlook.level(now),
+        macro=account.outlook.quadrant(now),
         begun=account.day.today.day != "",
     )
 

@@ -8,7 +8,6 @@ import msgspec
 
 from ocw_mcp.core import strategy
 from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket, TimeframeValues
-from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.money import floor_to, plain
 from ocw_mcp.domain.orders import NOBODY, RULES
 from ocw_mcp.domain.snapshot import (
@@ -33,8 +32,6 @@ from ocw_mcp.engine.guard import Guard
 RECENT = 8
 """The number of closes in a snapshot."""
 
-_NO_REGIME = Unknown("no regime model is built in yet")
-_NO_MACRO = Unknown("no macro reading is built in yet")
 _NO_FEASIBLE = Unknown("feasible sizes are not computed here")
 
 
@@ -109,15 +106,17 @@ def _snapshot(
     market: Market, guard: Guard, views: Iterable[SymbolView], pairs: Iterable[tuple[str, str]], now: int, **fields: Any
 ) -> Snapshot:
     account, config = guard.manager.account, guard.manager.config
+    outlook = account.outlook
     return Snapshot(
         at=now,
         product=config.product,
         state=account.trading_state,
         equity=account.ledger.equity(),
         symbols=SymbolViews.of(views),
-        regime=_NO_REGIME,
-        macro=_NO_MACRO,
-        scale=exposure_scale(config.policies.scale),
+        regime=outlook.regime(now),
+        macro=outlook.macro(now),
+        context=outlook.context,
+        scale=outlook.scale(now),
         daily_loss=account.day.loss(account.ledger.equity()) if account.day.today.opening else None,
         correlations=tuple(Correlation(first, second, market.correlation(first, second)) for first, second in pairs),
         **fields,

@@ -86,6 +86,7 @@ class Engine:
             "decisions": self.decisions,
             "since": self.since,
             "budget": self.decisions.budget,
+            "outlook": self.account.outlook,
             "approvals": self.approvals,
             "manual_control": self.executor,
             "answers": self.executor.answers,
@@ -134,6 +135,8 @@ class Engine:
             self._callers.take(event, now)
         elif isinstance(event, steps.RunEnds):
             self.manager.cancel_entries("the run ends")
+        elif isinstance(event, steps.OutlookSeen):
+            self.account.outlook.take(event)
         elif self._reports.take(event, now):
             if isinstance(event, FundingPaid):
                 self.counters.paid(event)
@@ -153,6 +156,7 @@ class Engine:
         self._raise(self.since.take_reasons())
 
     def _on_frame(self, frame: Frame, now: int) -> None:
+        self.account.outlook.follower.see(frame, begins=self.counters.began_at is None)
         if frame.history:
             self.counters.warmed_until = frame.at
             self._take_derivatives(frame)

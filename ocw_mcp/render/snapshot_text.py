@@ -98,15 +98,23 @@ def account_line(snapshot: Snapshot) -> str:
     scale = ""
     if snapshot.scale != 1:
         factors = dict(snapshot.limits)
-        moods = {"regime": snapshot.regime, "macro": snapshot.macro}
         parts = [
-            f"{name} {'unknown' if isinstance(mood, Unknown) else mood}"
-            + (f" ×{factor}" if (factor := factors.get(f"scale.{name}_unknown")) and isinstance(mood, Unknown) else "")
-            for name, mood in moods.items()
+            f"{name} {mood}" + (f" ×{factor}" if (factor := factors.get(f"scale.{name}_{mood}")) else "")
+            for name, mood in (("regime", regime_name(snapshot)), ("macro", macro_name(snapshot)))
         ]
         scale = f"; size limits ×{plain(snapshot.scale)} ({', '.join(parts)})"
     equity = plain(round(snapshot.equity, 2))
     return f"equity {equity}{_loss_of_the_day(snapshot)}{scale}"
+
+
+def regime_name(snapshot: Snapshot) -> str:
+    """Return the level of the regime, or `unknown`."""
+    return "unknown" if isinstance(snapshot.regime, Unknown) else snapshot.regime.level.value
+
+
+def macro_name(snapshot: Snapshot) -> str:
+    """Return the quadrant of the macro regime, or `unknown`."""
+    return "unknown" if isinstance(snapshot.macro, Unknown) else snapshot.macro.quadrant.value
 
 
 def _loss_of_the_day(snapshot: Snapshot) -> str:

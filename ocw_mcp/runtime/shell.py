@@ -79,8 +79,8 @@ class Shell:
             self.exchange = ExchangeLink(venue, engine, clock, self.inbox)
         else:
             self.simulated = venue
-        self.early: list[VenueReport] = []
-        """The reports that an exchange made before a new book began."""
+        self.early: list[VenueReport | steps.OutlookSeen] = []
+        """The reports of an exchange and the readings that came before a new book began."""
         self.begun = False
         """Whether the run has begun: before, no command or request is taken."""
         self.logged = 0
@@ -144,8 +144,8 @@ class Shell:
         finally:
             self.clock.release()
 
-    async def take_report(self, report: VenueReport | steps.DecisionFailed) -> None:
-        """Take a report of the venue that no call caused, or the cost of a decision that was given up."""
+    async def take_report(self, report: VenueReport | steps.DecisionFailed | steps.OutlookSeen) -> None:
+        """Take a report of the venue that no call caused, the cost of a decision that was given up, or a reading."""
         with self.input(report):
             await self.take(report)
         if self.exchange is None:
@@ -273,7 +273,7 @@ class Shell:
         arrived = await self.end()
         if self.begun:
             for each in arrived:
-                if isinstance(each, VenueReport | steps.DecisionFailed):
+                if isinstance(each, VenueReport | steps.DecisionFailed | steps.OutlookSeen):
                     await self.take_report(each)
 
     async def _drain(self, outbox: Outbox) -> None:

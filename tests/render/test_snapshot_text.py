@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ocw_mcp.app.bench.snapshot import SYMBOLS, measure
+from ocw_mcp.domain.macro import MacroReading, Quadrant
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.metrics import INDICATORS
 from ocw_mcp.domain.reasons import RefusalCode
@@ -65,7 +66,7 @@ def snapshot(*views: SymbolView, **changes: Any) -> Snapshot:
         symbols=SymbolViews.of(views),
         wake=(wake("BTCUSDT", "close:1h", "outlier:15m z=+3.02"), wake(None, "timer")),
         regime=Unknown("no model"),
-        macro="goldilocks",
+        macro=MacroReading(Quadrant.GOLDILOCKS, 0.4, -0.2, NOON),
         scale=D("0.54"),
         trades=(TradeView("ETHUSDT", "short", NOON - 5 * HOUR, NOON - 2 * HOUR, D("12.3456")),),
         note=Remark("first\nsecond", "claude", NOON - HOUR),
@@ -222,8 +223,8 @@ def test_sides_that_hardly_differ_are_shown_with_what_both_let_pass() -> None:
 
 
 def test_the_scale_of_limits_is_explained_by_its_factors() -> None:
-    limits = (("scale.regime_unknown", "0.6"), ("scale.macro_unknown", "0.9"))
-    assert "size limits ×0.54 (regime unknown ×0.6, macro goldilocks)" in compact(snapshot(limits=limits))
+    limits = (("scale.regime_unknown", "0.6"), ("scale.macro_goldilocks", "0.9"))
+    assert "size limits ×0.54 (regime unknown ×0.6, macro goldilocks ×0.9)" in compact(snapshot(limits=limits))
 
 
 def test_position_lines_have_size_gain_and_protection() -> None:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from ocw_mcp.core.anomaly.distance import Floats, distance, scales
 from ocw_mcp.core.anomaly.features import NAMES, Row
+from ocw_mcp.domain.anomaly import AnomalyReading
 from ocw_mcp.domain.unknown import Unknown
 
 WINDOW: Final = 120
@@ -24,19 +25,6 @@ LEAST_PAST: Final = 99
 """The least earlier distances of a calibration."""
 LEAST_KNOWN: Final = 0.8
 """The least share of the window in which a feature must be known; otherwise the feature is left out."""
-
-
-class AnomalyReading(Struct, frozen=True):
-    """How unusual a row is among the rows before it."""
-
-    at: int
-    """The time (ms) of the row."""
-    distance: float
-    """The robust Mahalanobis distance from the window; about the root of the number of features on a usual row."""
-    quantile: float
-    """The share of earlier distances that are smaller, from 0 to just below 1."""
-    drivers: tuple[tuple[str, float], ...]
-    """The features with their shares of the squared distance, the largest first. A share may be below 0."""
 
 
 class AnomalyState(Struct):

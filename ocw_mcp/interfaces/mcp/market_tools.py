@@ -31,7 +31,7 @@ from ocw_mcp.render.readings_text import (
     significant,
     sizes_line,
 )
-from ocw_mcp.render.snapshot_text import account_line, correlations, position_lines
+from ocw_mcp.render.snapshot_text import account_line, correlations, macro_name, position_lines, regime_name
 
 if TYPE_CHECKING:
     from ocw_mcp.runtime.facade import Candles, Facade
@@ -107,7 +107,8 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         snapshot = facade.snapshot()
         readings = {"regime": snapshot.regime, "macro": snapshot.macro}
         unavailable = {name: each.reason for name, each in readings.items() if isinstance(each, Unknown)}
-        known = {name: None if isinstance(each, Unknown) else each for name, each in readings.items()}
+        names = {"regime": regime_name(snapshot), "macro": macro_name(snapshot)}
+        known = {name: None if name in unavailable else text for name, text in names.items()}
         result = results.RegimeResult(meta=meta(facade), scale=snapshot.scale, unavailable=unavailable, **known)
         lines = [f"{name}: {each or f'unavailable, {unavailable[name]}'}" for name, each in known.items()]
         scale = f"size limits are scaled by {result.scale}; an unknown regime takes its most conservative value"

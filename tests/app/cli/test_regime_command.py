@@ -34,7 +34,7 @@ def history() -> RegimeHistory:
         request = tracker.close(candle)
         found.days.append(RegimeDay(candle, tracker.reading))
         if request is not None:
-            tracker.take(request, FIT)
+            tracker.take(request.at, FIT)
             found.refits.append(Refit(request.at, FIT))
     return found
 

@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from ocw_mcp.core.anomaly.detector import LEAST_PAST, WINDOW, AnomalyDetector, AnomalyReading, AnomalyState
+from ocw_mcp.core.anomaly.detector import LEAST_PAST, WINDOW, AnomalyDetector, AnomalyState
 from ocw_mcp.core.anomaly.distance import CUT, distance, scales, shrunk_covariance
+from ocw_mcp.domain.anomaly import AnomalyReading
 from ocw_mcp.domain.unknown import Unknown
 from tests.support.regimes import draws
 

@@ -5,15 +5,13 @@ from functools import cache
 from itertools import chain
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.core.regime.fitting import Fit
-from ocw_mcp.core.regime.reading import Level, RegimeReading
-from ocw_mcp.core.regime.tracker import FitRequest, RegimeSettings, RegimeTracker, TrackerState
+from ocw_mcp.core.regime.tracker import RegimeSettings, RegimeTracker, TrackerState
 from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.regime import FitRequest, Level, RegimeFit, RegimeReading
 from ocw_mcp.domain.time import DAY
 from ocw_mcp.domain.unknown import Unknown
 from tests.support.regimes import FIT, candles, walk
@@ -27,7 +25,7 @@ RETURNS = walk(4, DAYS, block=BLOCK)
 Read = list[RegimeReading | Unknown]
 
 
-def follow(days: Sequence[Candle], tracker: RegimeTracker, found: Fit | Unknown = FIT, delay: int = 0) -> Read:
+def follow(days: Sequence[Candle], tracker: RegimeTracker, found: RegimeFit | Unknown = FIT, delay: int = 0) -> Read:
     """Return the readings of days; each fit arrives `delay` closes after its request."""
     readings: Read = []
     waiting: list[tuple[int, FitRequest]] = []
@@ -36,7 +34,7 @@ def follow(days: Sequence[Candle], tracker: RegimeTracker, found: Fit | Unknown 
         readings.append(tracker.reading)
         waiting += [(place + delay, request)] if request is not None else []
         while waiting and waiting[0][0] <= place:
-            tracker.take(waiting.pop(0)[1], found)
+            tracker.take(waiting.pop(0)[1].at, found)
     return readings
 
 
@@ -71,7 +69,7 @@ def test_fits_are_requested_at_fixed_times() -> None:
         request = tracker.close(candle)
         if request is not None:
             requests.append(request)
-            tracker.take(request, FIT)
+            tracker.take(request.at, FIT)
     assert [each.at // SETTINGS.refit for each in requests] == list(
         range(requests[0].at // SETTINGS.refit, requests[-1].at // SETTINGS.refit + 1)
     )
@@ -140,10 +138,10 @@ def test_first_close_after_a_short_gap_keeps_the_probabilities() -> None:
 def test_level_begins_anew_after_a_refused_fit() -> None:
     tracker, days = RegimeTracker(settings=SETTINGS), candles(RETURNS)
     follow(days[:125], tracker)
-    request = FitRequest(days[124].close_time, np.empty((0, 3)), 1)
-    tracker.take(request, Unknown("one state describes the days best"))
+    fitted = next(each.close_time for each in reversed(days[:125]) if each.close_time % SETTINGS.refit == 0)
+    tracker.take(fitted, Unknown("one state describes the days best"))
     tracker.close(days[125])
-    tracker.take(request, FIT)
+    tracker.take(fitted, FIT)
     tracker.close(days[126])
     assert isinstance(tracker.reading, RegimeReading)
     assert tracker.reading.since == days[126].close_time
