@@ -335,3 +335,25 @@ class OutsideSource(Protocol):
 
     async def fetch(self, now: int) -> OutsideFound:
         """Return the report at `now` (ms), engine time. Raises SourceUnavailable."""
+
+
+class OutsideReader(Protocol):
+    """A source with its last report, which is read at any time without an error and without a long wait."""
+
+    @property
+    def name(self) -> str:
+        """The name of the source in the settings."""
+
+    @property
+    def problem(self) -> str:
+        """Why the last read failed; empty if it did not."""
+
+    async def read(self, now: int) -> tuple[OutsideFound | None, int]:
+        """Return the report at `now` (ms), None if there is none, and the time (ms) until the next read is useful."""
+
+
+class MacroCalendar(Protocol):
+    """The macro regime of each day of a simulated or recorded market."""
+
+    def at(self, now: int) -> MacroReading | Unknown:
+        """Return the macro regime of the UTC day of `now` (ms), as known at its beginning."""

@@ -7,6 +7,8 @@ from ocw_mcp.adapters.files import FileRefused, read_file
 from ocw_mcp.adapters.outside.fred_text import read_table
 from ocw_mcp.core.macro.series import ALL, DECIDING, Observation
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.protocols import MacroCalendar, OutsideFound
+from ocw_mcp.domain.time import HOUR
 
 LARGEST: Final = 16 << 20
 
@@ -32,3 +34,17 @@ def read_macro_files(directory: Path, owners: tuple[int, ...] = ()) -> dict[str,
         return read_table(texts)
     except ValueError as error:
         raise SettingsError(f"{directory}: {error}; download the file from FRED again") from None
+
+
+class MacroFiles:
+    """The macro regime of files for a live market: a reader that never fails and asks nobody."""
+
+    name = "macro"
+    problem = ""
+
+    def __init__(self, calendar: MacroCalendar) -> None:
+        self._calendar = calendar
+
+    async def read(self, now: int) -> tuple[OutsideFound, int]:
+        """Return the macro regime at `now` (ms), and an hour."""
+        return self._calendar.at(now), HOUR

@@ -8,7 +8,6 @@ import msgspec
 from ocw_mcp.adapters.outside.http import OutsideHttp, decode
 from ocw_mcp.domain.context import ContextItem
 from ocw_mcp.domain.errors import SourceUnavailable
-from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import HOUR, SECOND, day_begins
 
 FEAR_GREED: Final = "https://api.alternative.me/fng/"
@@ -20,7 +19,6 @@ ETF_FLOW: Final = "https://api.sosovalue.xyz/openapi/v2/etf/historicalInflowChar
 class _Index(msgspec.Struct):
     value: float
     timestamp: int
-    value_classification: str = ""
 
 
 class _Indices(msgspec.Struct):
@@ -42,8 +40,7 @@ class FearGreed:
         if not found or not 0 <= found[0].value <= 100:
             raise SourceUnavailable("fear_greed has no value from 0 to 100")
         as_of = found[0].timestamp * SECOND
-        words = printable(found[0].value_classification[:40])
-        return (ContextItem(self.name, now, min(as_of, now), value=found[0].value, unit="of 100", text=words),)
+        return (ContextItem(self.name, now, min(as_of, now), value=found[0].value, unit="of 100"),)
 
 
 class _Chain(msgspec.Struct):

@@ -1,5 +1,6 @@
 """The quadrant of each day, with hysteresis on both measures, from what was known at its beginning."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -55,22 +56,56 @@ def follow(table: Table, begin: int, until: int) -> list[MacroDay]:
 
 def reading_at(table: Table, now: int) -> MacroReading | Unknown:
     """Return the macro regime at `now` (ms) from the values that were known, or why it is unknown."""
-    last = follow(table, now, now)[-1]
-    if isinstance(last.quadrant, Unknown):
-        return last.quadrant
-    newest = [found for name in ALL if (found := value_at(name, table.get(name, ()), now)) is not None]
-    published = max(each.known_at for series in DECIDING for each in table[series.name] if each.known_at <= now)
-    return MacroReading(last.quadrant, last.growth, last.inflation, published, tuple(newest))
+    return _reading(table, follow(table, now, now)[-1])
+
+
+class MacroHistory:
+    """The macro regime of each UTC day from recorded series, as known at its beginning."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        found = [each for series in DECIDING for each in table.get(series.name, ())]
+        begin = min((each.known_at for each in found), default=0) // DAY * DAY
+        # After the last day every series is too old.
+        until = max((each.known_at for each in found), default=0) // DAY * DAY + LONGEST_MONTHLY
+        self._days = follow(table, begin, until) if found else []
+
+    def at(self, now: int) -> MacroReading | Unknown:
+        """Return the macro regime of the UTC day of `now` (ms)."""
+        if not self._days or now < self._days[0].at:
+            return reading_at(self._table, now)
+        place = min((now - self._days[0].at) // DAY, len(self._days) - 1)
+        return _reading(self._table, self._days[place])
+
+
+def _reading(table: Table, day: MacroDay) -> MacroReading | Unknown:
+    if isinstance(day.quadrant, Unknown):
+        return day.quadrant
+    newest = {name: found for name in ALL if (found := value_at(name, table.get(name, ()), day.at)) is not None}
+    published = max(
+        table[series.name][place].known_at
+        for series in DECIDING
+        if (place := _last(table[series.name], day.at)) is not None
+    )
+    return MacroReading(day.quadrant, day.growth, day.inflation, published, tuple(newest.values()))
 
 
 def value_at(name: str, found: Sequence[Observation], now: int) -> MacroValue | None:
     """Return the newest value of a series that was known at `now` (ms); None if there is none."""
-    known = [each for each in found if each.known_at <= now]
-    if not known:
+    place = _last(found, now)
+    if place is None:
         return None
-    change = known[-1].value - known[-2].value if len(known) > 1 else None
-    rounded = None if change is None else round(change, 6)
-    return MacroValue(name, known[-1].value, known[-1].day.isoformat(), rounded)
+    last = found[place]
+    change = round(last.value - found[place - 1].value, 6) if place else None
+    return MacroValue(name, last.value, last.day.isoformat(), change)
+
+
+def _last(found: Sequence[Observation], now: int) -> int | None:
+    """Return the place of the newest value that was known at `now` (ms); None if there is none."""
+    place = bisect_right(found, day_of(now), key=lambda each: each.day) - 1
+    while place >= 0 and found[place].known_at > now:
+        place -= 1
+    return place if place >= 0 else None
 
 
 def _directions(measure: Floats) -> list[bool | None]:

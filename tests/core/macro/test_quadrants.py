@@ -78,7 +78,7 @@ def test_growth_falls_when_jobs_are_lost_under_an_inverted_curve() -> None:
 
 
 def test_measure_within_the_band_keeps_the_direction() -> None:
-    table = steady(FIRST, 1_600, T10Y2Y=(1.0, 0.0), UNRATE=(5.0, 0.0), T10YIE=(2.6, -0.0006), CPIAUCSL=(100.0, 0.25))
+    table = steady(FIRST, 1_600, T10Y2Y=(1.0, 0.0), UNRATE=(5.0, 0.0), T10YIE=(2.6, -0.0008), CPIAUCSL=(100.0, 0.25))
     days = follow(table, ms(FIRST) + 400 * DAY, ms(FIRST) + 1_590 * DAY)
     kept = [day for day in days if -0.2 < day.inflation < 0 and day.quadrant is Quadrant.REFLATION]
     assert len(kept) > 100
