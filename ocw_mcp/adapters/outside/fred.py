@@ -47,20 +47,28 @@ class Fred:
 
     async def fetch(self, now: int) -> MacroReading | Unknown:
         """Return the macro regime at `now` (ms). Raises SourceUnavailable if a deciding series does not answer."""
-        texts: dict[str, bytes] = {}
-        for name, series in ALL.items():
-            begin = day_of(now) - _RECENT if series in CONTEXT else BEGIN
-            try:
-                texts[name] = await self._ask(name, begin)
-            except SourceUnavailable as error:
-                if series not in CONTEXT:
-                    raise SourceUnavailable(f"{name}: {error}") from None
-        answers = FredAnswers(now, self._machine_ms(), self._key is not None, texts)
+        answers = await self.ask_all(now)
         found = await run_apart(_WORKER, msgspec.msgpack.encode(answers))
         reading: MacroReading | Unknown = msgspec.json.decode(found, type=MacroReading | Unknown)
         return reading
 
-    async def _ask(self, name: str, begin: date) -> bytes:
+    async def ask_all(self, now: int, context_since: date | None = None) -> FredAnswers:
+        """Return the answers for all series that answer, those of context since some day, by default four months.
+
+        Raises SourceUnavailable if a deciding series does not answer.
+        """
+        texts: dict[str, bytes] = {}
+        for name, series in ALL.items():
+            begin = (context_since or day_of(now) - _RECENT) if series in CONTEXT else BEGIN
+            try:
+                texts[name] = await self.ask(name, begin)
+            except SourceUnavailable as error:
+                if series not in CONTEXT:
+                    raise SourceUnavailable(f"{name}: {error}") from None
+        return FredAnswers(now, self._machine_ms(), self._key is not None, texts)
+
+    async def ask(self, name: str, begin: date) -> bytes:
+        """Return the answer for one series from a day on. Raises SourceUnavailable."""
         if self._key is None:
             return await self._http.get(self._public, {"id": name, "cosd": begin.isoformat()}, most=LARGEST)
         query = {

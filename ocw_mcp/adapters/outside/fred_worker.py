@@ -24,8 +24,8 @@ class FredAnswers(msgspec.Struct, frozen=True):
     texts: dict[str, bytes]
 
 
-def read(answers: FredAnswers) -> MacroReading | Unknown:
-    """Return the macro regime. Raises ValueError if a deciding series cannot be read; another one is left out."""
+def table_of(answers: FredAnswers) -> dict[str, tuple[Observation, ...]]:
+    """Return the series. Raises ValueError if a deciding one cannot be read; another one is left out."""
     table: dict[str, tuple[Observation, ...]] = {}
     for name, text in answers.texts.items():
         series = ALL[name]
@@ -37,7 +37,7 @@ def read(answers: FredAnswers) -> MacroReading | Unknown:
         except (ValueError, msgspec.MsgspecError):
             if series in DECIDING:
                 raise
-    return reading_at(table, answers.now)
+    return table
 
 
 def is_first_release(name: str) -> bool:
@@ -50,7 +50,8 @@ def main() -> None:
     """Read answers from standard input, and write the reading; exit with 1 if they have another format."""
     limit_this_process()
     try:
-        found = read(msgspec.msgpack.decode(sys.stdin.buffer.read(), type=FredAnswers))
+        answers = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=FredAnswers)
+        found: MacroReading | Unknown = reading_at(table_of(answers), answers.now)
     except (ValueError, msgspec.MsgspecError):
         sys.exit(1)
     sys.stdout.buffer.write(msgspec.json.encode(found))

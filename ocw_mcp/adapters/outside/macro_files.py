@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Final
 
 from ocw_mcp.adapters.files import FileRefused, read_file
-from ocw_mcp.adapters.outside.fred_text import read_table
-from ocw_mcp.core.macro.series import ALL, DECIDING, Observation
+from ocw_mcp.adapters.outside.fred_text import read_csv, read_table
+from ocw_mcp.core.macro.series import ALL, DECIDING, RECESSION, Observation
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.protocols import MacroCalendar, OutsideFound
 from ocw_mcp.domain.time import HOUR
@@ -34,6 +34,20 @@ def read_macro_files(directory: Path, owners: tuple[int, ...] = ()) -> dict[str,
         return read_table(texts)
     except ValueError as error:
         raise SettingsError(f"{directory}: {error}; download the file from FRED again") from None
+
+
+def read_recessions(directory: Path, owners: tuple[int, ...] = ()) -> tuple[Observation, ...]:
+    """Return the months of the recessions of the NBER (1 in one, else 0); none without the file USREC.csv.
+
+    Raises SettingsError for a file that cannot be read.
+    """
+    path = directory / f"{RECESSION.name}.csv"
+    try:
+        return read_csv(RECESSION, read_file(path, LARGEST, link=True, owners=owners))
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:  # FileRefused is a ValueError
+        raise SettingsError(f"{path}: {error}; download the file from FRED again") from None
 
 
 class MacroFiles:
