@@ -89,7 +89,7 @@ def _cut(value: float) -> float:
 
 def random_table(seed: int, begin: date = date(2004, 1, 1), days: int = 1_500) -> dict[str, tuple[Observation, ...]]:
     """Return random walks of the four deciding series, without some months and some weeks of days."""
-    draw = random.Random(seed)  # noqa: TID251 - a seeded generator of a test
+    draw = random.Random(seed)
     table: dict[str, tuple[Observation, ...]] = {}
     for series, value, step in ((CURVE, 0.3, 0.06), (EXPECTED, 2.1, 0.04)):
         found, hole = [], 0

@@ -6,17 +6,22 @@ The process gets the text and nothing else: no environment, and limits on time a
 import asyncio
 import resource
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
 from ocw_mcp.domain.errors import SourceUnavailable
 
-SECONDS: Final = 20
+SECONDS: Final = 10
 """The longest time of the processor; the whole read is limited, too."""
 MEMORY: Final = 2 << 30
 """The largest address space (bytes) of the process; most of it is that of libraries."""
 LARGEST_RESULT: Final = 1 << 20
 _RUN: Final = "import sys; from {module} import main; main()"
+
+
+Apart = Callable[[str, bytes], Awaitable[bytes]]
+"""`run_apart`, or a function that does the same in this process."""
 
 
 async def run_apart(module: str, data: bytes) -> bytes:

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.adapters.outside.apart import run_apart
+from ocw_mcp.adapters.outside.apart import Apart, run_apart
 from ocw_mcp.adapters.outside.feed_worker import Headline
 from ocw_mcp.adapters.outside.http import REDIRECTS, OutsideHttp
 from ocw_mcp.domain.context import ContextItem
@@ -25,8 +25,9 @@ class Headlines:
     name = "headlines"
     every_ms = 30 * MINUTE
 
-    def __init__(self, http: OutsideHttp, feeds: tuple[str, ...]) -> None:
+    def __init__(self, http: OutsideHttp, feeds: tuple[str, ...], apart: Apart = run_apart) -> None:
         self._http = http
+        self._apart = apart
         self._feeds = feeds
 
     async def fetch(self, now: int) -> tuple[ContextItem, ...]:
@@ -37,7 +38,7 @@ class Headlines:
         for number, url in enumerate(self._feeds):
             try:
                 text = await self._http.get(url, most=LARGEST, redirects=REDIRECTS)
-                parsed = msgspec.json.decode(await run_apart(_WORKER, text), type=list[Headline])
+                parsed = msgspec.json.decode(await self._apart(_WORKER, text), type=list[Headline])
             except SourceUnavailable as error:
                 failure = error
                 continue
