@@ -49,7 +49,7 @@ class Pauses:
     async def pause(self, ms: float) -> None:
         self.paused.append(ms)
         self.time += int(ms)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # noqa: TID251 - lets other tasks run
 
 
 async def follow(clock: Pauses, *readers: Reader) -> tuple[Sequence[MacroSeen | ContextSeen], list[str]]:

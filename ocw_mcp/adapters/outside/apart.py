@@ -4,6 +4,7 @@ The process gets the text and nothing else: no environment, and limits on time a
 """
 
 import asyncio
+import os
 import resource
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ from typing import Final
 
 from ocw_mcp.domain.errors import SourceUnavailable
 
-SECONDS: Final = 10
+SECONDS: Final = 5
 """The longest time of the processor; the whole read is limited, too."""
 MEMORY: Final = 2 << 30
 """The largest address space (bytes) of the process; most of it is that of libraries."""
@@ -50,7 +51,8 @@ async def run_apart(module: str, data: bytes) -> bytes:
 
 
 def limit_this_process() -> None:
-    """Set the limits of a process that parses; a system without a limit ignores it."""
+    """Set the limits of a process that parses, and let every other one run first."""
+    os.nice(19)
     for kind, most in ((resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0)):
         with suppress(ValueError, OSError):
             resource.setrlimit(kind, (most, most))

@@ -11,7 +11,8 @@ from ocw_mcp.domain.context import ContextItem
 from ocw_mcp.domain.errors import SourceUnavailable
 from ocw_mcp.domain.time import DAY, MINUTE
 
-LARGEST: Final = 1 << 20
+LARGEST: Final = 1 << 18
+"""The largest feed (bytes): that of a news site has about 50,000."""
 MOST: Final = 10
 """The headlines that are kept of all feeds: the newest."""
 LONGEST_AGE: Final = 3 * DAY

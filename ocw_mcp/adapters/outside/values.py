@@ -58,7 +58,7 @@ class Stablecoins:
 
     async def fetch(self, now: int) -> tuple[ContextItem, ...]:
         """Return the sum of all chains in USD; the source states no time. Raises SourceUnavailable."""
-        chains = decode(await self._http.get(self._url, most=1 << 20), list[_Chain], self.name)
+        chains = decode(await self._http.get(self._url), list[_Chain], self.name)
         total = sum(value or 0.0 for chain in chains for value in chain.totalCirculatingUSD.values())
         if not 0 < total < 1e15:
             raise SourceUnavailable("stablecoins has no supply")
@@ -109,7 +109,7 @@ class EtfFlow:
 
     async def fetch(self, now: int) -> tuple[ContextItem, ...]:
         """Return the flow of the newest day in USD. Raises SourceUnavailable."""
-        content = await self._http.get(self._url, body={"type": "us-btc-spot"}, most=1 << 20)
+        content = await self._http.get(self._url, body={"type": "us-btc-spot"})
         found: dict[str, Any] = decode(content, dict[str, Any], self.name)
         rows = found.get("data")
         try:
