@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.control import mandate
 from ocw_mcp.adapters.control.keys import ApiKey, Connection, HostClass, checked_form, find_connection
 from ocw_mcp.adapters.store.book import peek_book
@@ -86,10 +87,12 @@ def open_access(
     settings: Settings,
     policies: LoadedPolicies,
     warn: Callable[[str], None],
+    weights: Weights | None = None,
 ) -> tuple[ExchangeAccess, LoadedPolicies]:
     """Return the account of a demo or live run and its policies; those of a live run are under its mandate.
 
-    Raises SettingsError and BookError if the key was not checked, or if live mode has no valid mandate.
+    `weights` is the budget of the host of the market. Raises SettingsError and BookError if the key was not checked, or
+    if live mode has no valid mandate.
     """
     connection, key = find_key(state, mode, product, settings)
     if mode is Mode.LIVE:
@@ -99,7 +102,7 @@ def open_access(
         from ocw_mcp.app.exchange_account import binance_venue
 
         loopback, account = settings.binance_loopback, connection.account
-        return binance_venue(mode, product, key, loopback, book, symbols, clock, account)
+        return binance_venue(mode, product, key, loopback, book, symbols, clock, account, weights)
 
     return ExchangeAccess(mode, connection.account, make_venue), policies
 

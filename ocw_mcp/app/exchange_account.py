@@ -8,7 +8,9 @@ from random import Random  # noqa: TID251 - spreads repeated requests over time;
 
 import msgspec
 
+from ocw_mcp.adapters.binance.hosts import hosts_of
 from ocw_mcp.adapters.binance.network import NetworkTransport
+from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.control.keys import ApiKey
 from ocw_mcp.adapters.feeds.binance.exchange_info import fetch_info
 from ocw_mcp.adapters.feeds.binance.rest import RestClient
@@ -48,12 +50,15 @@ def binance_venue(
     symbols: tuple[str, ...],
     machine: LiveClock,
     account: str | None = None,
+    weights: Weights | None = None,
 ) -> ExchangeVenue:
     """Return the venue of a book; `book` are the six characters of its client ids. Raises VenueRefused.
 
-    `account` is the fingerprint of the only account on which it opens; None opens it on that of the key.
+    `account` is the fingerprint of the only account on which it opens; None opens it on that of the key. `weights` is
+    the budget of the host of the market, which the venue shares if it has the same host.
     """
-    client = _client(mode, product, key, loopback, machine)
+    is_shared = venue_hosts(mode, product, loopback).rest == hosts_of(product, loopback).rest
+    client = _client(mode, product, key, loopback, machine, weights if is_shared else None)
     rights = rights_client(mode, product, key, loopback, machine)
     venue = _BoundVenue(client, book, symbols, rights=rights, jitter=Random().random)
     if account is not None:
@@ -94,9 +99,17 @@ def rights_client(
     return _client(mode, Product.SPOT, key, None, machine)
 
 
-def _client(mode: Mode, product: Product, key: ApiKey, loopback: str | None, machine: LiveClock) -> SignedClient:
+def _client(
+    mode: Mode,
+    product: Product,
+    key: ApiKey,
+    loopback: str | None,
+    machine: LiveClock,
+    weights: Weights | None = None,
+) -> SignedClient:
     transport = NetworkTransport(venue_hosts(mode, product, loopback), machine.present, machine.speed)
-    return SignedClient(transport, Credentials(key.key, key.secret), mode, product, loopback=loopback)
+    credentials = Credentials(key.key, key.secret)
+    return SignedClient(transport, credentials, mode, product, loopback=loopback, weights=weights)
 
 
 @asynccontextmanager
@@ -149,12 +162,13 @@ def prove(
     async def trade() -> Proof:
         transport = NetworkTransport(venue_hosts(mode, product, loopback), machine.present, machine.speed)
         try:
-            rest = RestClient(transport, product, Random().random)
+            weights = Weights(product)
+            rest = RestClient(transport, product, Random().random, weights)
             info = await fetch_info(rest, product, (symbol,), paper_brackets)
             if info.status.get(symbol) != "TRADING":
                 status = info.status.get(symbol, "not listed")
                 raise FeedError(f"{symbol} does not trade ({status}); expected a symbol that trades; name another")
-            venue = binance_venue(mode, product, key, loopback, book, (symbol,), machine)
+            venue = binance_venue(mode, product, key, loopback, book, (symbol,), machine, weights=weights)
             venue.set_instruments([info.instruments[symbol]])
 
             async def mark() -> Decimal:

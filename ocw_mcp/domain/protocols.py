@@ -75,6 +75,14 @@ class LiveFeed(Feed, Protocol):
         """Set the prices (quote) below and above each symbol at which a price has to be reported at once."""
 
 
+@runtime_checkable
+class DailyFeed(Protocol):
+    """A feed that has the days of a symbol from before a new book's beginning."""
+
+    def read_days_of(self, symbol: str) -> None:
+        """Set the symbol whose days the first frame of a new book shall have, before `frames` is called."""
+
+
 class Venue(Protocol):
     """A venue, which executes orders: it accepts only a ClearedOrder, and says everything in reports."""
 

@@ -96,6 +96,14 @@ class DerivativesView(msgspec.Struct, frozen=True):
     long_short: Reading = _NOT_COMPUTED
     long_short_z: Reading = _NOT_COMPUTED
     """The z-score of `long_short` among its values of the day before."""
+    basis: Reading = _NOT_COMPUTED
+    """The mean premium of the perpetual over its index in the last hour, as a share a year."""
+    liquidations_1h: Reading = _NOT_COMPUTED
+    """The notional (quote) that the exchange closed by force in the last hour, of both sides; a lower bound."""
+    parts: dict[str, float] = {}
+    """What each known component adds to `composite`."""
+    extremes: tuple[str, ...] = ()
+    """The readings of this view that are extreme (`domain/extremes.py`)."""
 
 
 class SizeStep(msgspec.Struct, frozen=True):

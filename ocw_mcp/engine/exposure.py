@@ -243,6 +243,7 @@ def account_view(
         adopted=account.exchange.stands_in(symbol),
         regime=account.outlook.level(now),
         macro=account.outlook.quadrant(now),
+        anomaly=account.outlook.anomalies.quantile(symbol, now),
         begun=account.day.today.day != "",
     )
 

@@ -15,6 +15,7 @@ from ocw_mcp.domain.regime import Level, RegimeReading
 from ocw_mcp.domain.steps import ContextSeen, MacroSeen, OutlookSeen, RegimeFitted
 from ocw_mcp.domain.time import DAY, HOUR
 from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.engine.anomaly import Anomalies, SymbolAnomalyState
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.regime import RegimeFollower
@@ -34,6 +35,7 @@ class OutlookState(msgspec.Struct):
 
     tracker: TrackerState
     level: Level | None
+    anomalies: dict[str, SymbolAnomalyState]
     macro: MacroReading | Unknown
     context: tuple[ContextItem, ...]
 
@@ -45,6 +47,7 @@ class Outlook:
         self._effects = effects
         self._policy = config.policies.scale
         self.follower = RegimeFollower(config, effects)
+        self.anomalies = Anomalies(config.symbols)
         self._macro: MacroReading | Unknown = Unknown("no macro source is configured")
         self._context: tuple[ContextItem, ...] = ()
 
@@ -107,9 +110,10 @@ class Outlook:
     def state(self) -> OutlookState:
         """Return all that must survive a restart."""
         tracker, level = self.follower.state()
-        return OutlookState(tracker, level, self._macro, self._context)
+        return OutlookState(tracker, level, self.anomalies.state(), self._macro, self._context)
 
     def restore(self, state: OutlookState, /) -> None:
         """Restore a state that `state` returned."""
         self.follower.restore((state.tracker, state.level))
+        self.anomalies.restore(state.anomalies)
         self._macro, self._context = state.macro, state.context

@@ -34,6 +34,7 @@ from ocw_mcp.runtime.asking import Asking
 from ocw_mcp.runtime.clock import POLL_MS, loop_speed
 from ocw_mcp.runtime.downtime import Downtime
 from ocw_mcp.runtime.exchange import ExchangeLink
+from ocw_mcp.runtime.fitting import Fitting
 from ocw_mcp.runtime.inbox import Arrival, Inbox, Request
 from ocw_mcp.runtime.outbox import Outbox
 from ocw_mcp.runtime.recorder import Commits, EventRecorder
@@ -98,6 +99,7 @@ class Shell:
         self.next_due = NEVER
         """The time (ms) at which the next timer or decision is due."""
         self.asking = Asking(self)
+        self.fitting = Fitting(self)
         self.downtime = Downtime()
 
     @property
@@ -299,6 +301,7 @@ class Shell:
         """Take no more requests, and cancel the decision in progress, if any. Return what was not taken."""
         self._ended = True
         await self.asking.close()
+        await self.fitting.close()
         arrived: list[Arrival] = []
         while (arrival := self.inbox.get()) is not None:
             arrived.append(arrival)
@@ -338,6 +341,8 @@ class Shell:
                         self.exchange.cancel_foreign(order)
                 case steps.Ask(request):
                     asked = request
+                case steps.AskFit(fit):
+                    await self.fitting.ask(fit)
                 case steps.Keep(wake_id, snapshot):
                     if not self.recorder.reading:
                         self.store.keep(wake_id, snapshot)

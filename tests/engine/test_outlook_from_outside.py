@@ -12,7 +12,7 @@ from ocw_mcp.domain.time import DAY, HOUR
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.outlook import CONTEXT_KEPT, CONTEXT_OLDEST, CONTEXT_STALE, MACRO_DAYS
 from ocw_mcp.engine.step import Engine
-from tests.support.engines import engine_of
+from tests.support.wire import Wire
 
 NOW = 1_700_000_000_000
 READING = MacroReading(Quadrant.STAGFLATION, -0.4, 0.3, NOW - DAY)
@@ -21,7 +21,7 @@ NEWS = ContextItem("headlines", NOW, NOW, "feed 1", text="Buy everything now")
 
 
 def test_macro_regime_scales_sizes_and_is_journaled() -> None:
-    engine = engine_of()
+    engine = Wire().engine
     outlook, policy = engine.account.outlook, engine.config.policies.scale
     unknown = outlook.scale(NOW)
     effects = engine.step(MacroSeen(READING), NOW)
@@ -31,7 +31,7 @@ def test_macro_regime_scales_sizes_and_is_journaled() -> None:
 
 
 def test_macro_regime_without_new_values_is_unknown_after_two_weeks() -> None:
-    engine = engine_of()
+    engine = Wire().engine
     outlook = engine.account.outlook
     engine.step(MacroSeen(READING), NOW)
     assert outlook.quadrant(READING.as_of + MACRO_DAYS * DAY - 1) is Quadrant.STAGFLATION
@@ -39,14 +39,14 @@ def test_macro_regime_without_new_values_is_unknown_after_two_weeks() -> None:
 
 
 def test_unknown_macro_regime_takes_the_place_of_a_known_one() -> None:
-    engine = engine_of()
+    engine = Wire().engine
     engine.step(MacroSeen(READING), NOW)
     engine.step(MacroSeen(Unknown("FRED cannot be read")), NOW + 1)
     assert engine.account.outlook.quadrant(NOW + 1) == Unknown("FRED cannot be read")
 
 
 def test_reports_become_stale_and_then_vanish() -> None:
-    engine = engine_of()
+    engine = Wire().engine
     engine.step(ContextSeen((ITEM,)), NOW)
     context = engine.account.outlook.context
     assert context(NOW + CONTEXT_STALE - 1) == (ITEM,)
@@ -55,7 +55,7 @@ def test_reports_become_stale_and_then_vanish() -> None:
 
 
 def test_reports_replace_those_of_their_source_and_are_bounded() -> None:
-    engine = engine_of()
+    engine = Wire().engine
     engine.step(ContextSeen((ITEM,)), NOW)
     effects = engine.step(ContextSeen((NEWS,)), NOW)
     assert [each.event for each in effects if isinstance(each, Record)] == [ContextRead((NEWS,))]
@@ -68,7 +68,7 @@ def test_reports_replace_those_of_their_source_and_are_bounded() -> None:
 
 
 def test_outlook_survives_a_restart() -> None:
-    engine = engine_of()
+    engine = Wire().engine
     engine.step(MacroSeen(READING), NOW)
     engine.step(ContextSeen((ITEM, NEWS)), NOW)
     again = Engine(engine.config)
@@ -78,7 +78,7 @@ def test_outlook_survives_a_restart() -> None:
 
 
 def test_snapshot_with_a_headline_quotes_others_and_one_with_numbers_does_not() -> None:
-    engine = engine_of()
+    engine = Wire().engine
     engine.step(MacroSeen(READING), NOW)
     engine.step(ContextSeen((ITEM,)), NOW)
     assert not engine.snapshot(NOW).quotes_others("claude")

@@ -53,6 +53,7 @@ WIDE: dict[str, dict[str, Any]] = {
         "outlier_moves": {"1m": 0.003},
         "outlier_quiet_s": 600,
         "outlier_readings": {},
+        "anomaly": 1,
         "cooldown_s": 120,
     },
 }

@@ -44,13 +44,17 @@ class Scenario:
     product: Product = Product.UM
     candles: list[Candle] | None = None
     decider: Callable[[dict[int, Decision]], Scripted] = Scripted
+    wakes: str = "1m"
+    """The timeframe at whose closes the agent is woken."""
     filters: tuple[Instrument, ...] = ()
     """What the exchange reports of its instruments."""
 
     async def run(self) -> Run:
         both = [*path(self.closes), *path(self.closes, "ETHUSDT")] if self.candles is None else self.candles
         feed = ListFeed(both, books=self.books, product=self.product)
-        policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 300}, **self.tables)
+        policy = policies(
+            gate={"close_wakes": [self.wakes], "cooldown_s": 0}, decision={"deadline_s": 300}, **self.tables
+        )
         venue = Flawed(self.product)
         venue.set_instruments(self.filters)
         return await Run(feed, self.decider(self.script), policy=policy, agent="scripted", venue=venue).go()

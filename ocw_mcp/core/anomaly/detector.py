@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from ocw_mcp.core.anomaly.distance import Floats, distance, scales
+from ocw_mcp.core.anomaly.distance import Floats, distances, scales
 from ocw_mcp.core.anomaly.features import NAMES, Row
 from ocw_mcp.domain.anomaly import AnomalyReading
 from ocw_mcp.domain.unknown import Unknown
@@ -55,6 +55,33 @@ class AnomalyDetector:
         del self._state.rows[:-WINDOW]
         return reading
 
+    def warm(self, rows: Sequence[Row]) -> None:
+        """Add rows as `test` does, without their readings. Rows that lack the same features take a tenth of the time.
+
+        Raises ValueError for a wrong number of values.
+        """
+        kept, past = self._state.rows, self._state.past
+        table = np.array([[math.nan if value is None else value for value in row] for row in (*kept, *rows)])
+        fresh = min(len(rows), len(table) - WINDOW)
+        known = np.isfinite(table).all(axis=0)
+        if fresh <= 1 or not known.any() or np.isfinite(table[:, ~known]).any() or len(table[0]) != len(self._names):
+            for row in rows:
+                self.test(0, row)
+            return
+        windows = np.swapaxes(np.lib.stride_tricks.sliding_window_view(table[:, known], WINDOW, axis=0), 1, 2)
+        windows = windows[-fresh - 1 : -1]
+        centre, deviations = scales(windows)
+        if (deviations <= 1e-12 * np.maximum(1.0, np.abs(centre))).any():
+            for row in rows:
+                self.test(0, row)
+            return
+        columns = tuple(int(place) for place in np.flatnonzero(known))
+        found = distances(windows, table[-fresh:, known], centre, deviations).values
+        past += [(columns, value) for value in found.tolist() if math.isfinite(value)]
+        del past[:-PAST]
+        kept += [tuple(value if value is not None and math.isfinite(value) else None for value in row) for row in rows]
+        del kept[:-WINDOW]
+
     def _read(self, at: int, row: Row) -> AnomalyReading | Unknown:
         rows, past = self._state.rows, self._state.past
         if len(rows) < WINDOW:
@@ -69,23 +96,26 @@ class AnomalyDetector:
         if len(window) < WINDOW // 2:
             return Unknown(f"needs {WINDOW // 2} rows with all known features, has {len(window)}")
         values = np.array([row[place] for place in chosen], np.float64)
-        centre, deviations = scales(window)
+        (centre,), (deviations,) = scales(window[None])
         flat = deviations <= 1e-12 * np.maximum(1.0, np.abs(centre))
         if moved := [self._names[chosen[place]] for place in np.flatnonzero(flat & (values != centre))]:
             return Unknown(f"{moved[0]} never changed in the window, and changes now")
         if flat.all():
             return Unknown("no feature changes")
         columns = tuple(int(place) for place in np.array(chosen)[~flat])
-        found = distance(window[:, ~flat], values[~flat])
-        if not math.isfinite(found.value):
+        found, (parts,) = distances(
+            window[None, :, ~flat], values[None, ~flat], centre[None, ~flat], deviations[None, ~flat]
+        )
+        value = float(found[0])
+        if not math.isfinite(value):
             return Unknown("the distance is not finite")
         earlier = [value for of, value in past if of == columns]
-        past.append((columns, found.value))
+        past.append((columns, value))
         del past[:-PAST]
         if len(earlier) < LEAST_PAST:
             return Unknown(f"needs {LEAST_PAST} earlier distances in the same features, has {len(earlier)}")
-        smaller = sum(value < found.value for value in earlier)
-        return AnomalyReading(at, found.value, smaller / (len(earlier) + 1), self._drivers(columns, found.parts))
+        smaller = sum(each < value for each in earlier)
+        return AnomalyReading(at, value, smaller / (len(earlier) + 1), self._drivers(columns, parts))
 
     def _drivers(self, columns: tuple[int, ...], parts: Floats) -> tuple[tuple[str, float], ...]:
         total = float(parts.sum()) or 1.0

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.core.market.derivatives import ROWS_KEPT, STALE_AFTER, WEIGHTS, Derivatives, composite
+from ocw_mcp.core.market.composite import WEIGHTS, composite, composite_parts
+from ocw_mcp.core.market.derivatives import ROWS_KEPT, STALE_AFTER, Derivatives
 from ocw_mcp.domain.market import Funding, Metrics
+from ocw_mcp.domain.metrics import DERIVATIVES
 from ocw_mcp.domain.snapshot import DerivativesView
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown
@@ -52,8 +54,9 @@ def is_unknown(value: Any, clause: str) -> bool:
     return isinstance(value, Unknown) and clause in value.reason
 
 
-def test_derivatives_readings_have_the_names_of_snapshot_fields() -> None:
-    assert set(Derivatives().values(NOW)) == set(DerivativesView.__struct_fields__)
+def test_derivatives_readings_have_the_names_of_metrics() -> None:
+    assert {*Derivatives().values(NOW), "liquidations_1h"} == set(DERIVATIVES)
+    assert {*DERIVATIVES, "parts", "extremes"} == set(DerivativesView.__struct_fields__)
 
 
 def test_derivatives_readings_are_unknown_before_the_first_row() -> None:
@@ -126,7 +129,7 @@ def test_row_or_funding_rate_not_later_than_the_last_is_ignored() -> None:
 
 
 @given(
-    names=st.permutations(DerivativesView.__struct_fields__),
+    names=st.permutations(sorted({*DERIVATIVES} - {"liquidations_1h"})),
     missing=st.sets(st.integers(0, FULL - 1), max_size=5),
     late=st.sampled_from([0, STALE_AFTER + 1]),
 )
@@ -151,26 +154,30 @@ def components(**known: float) -> dict[str, Any]:
     return {name: known.get(name, Unknown("not reported")) for name in names}
 
 
+def joined(readings: dict[str, Any]) -> Any:
+    return composite(composite_parts(readings))
+
+
 def test_high_funding_is_bearish_and_a_high_taker_ratio_bullish() -> None:
     extreme = components(
         funding_8h=0.0005, taker_ratio_1h=1.15, long_short_z=1.5, open_interest_change_24h=0.1, price_change_24h=0.02
     )
     one = math.tanh(1)
-    assert composite(extreme) == pytest.approx(one * (-0.35 + 0.30 - 0.25 + 0.10))
+    assert joined(extreme) == pytest.approx(one * (-0.35 + 0.30 - 0.25 + 0.10))
 
 
 def test_rising_open_interest_favours_the_direction_of_the_price() -> None:
     known = {"funding_8h": 0.0, "taker_ratio_1h": 1.0, "open_interest_change_24h": 0.1}
-    up, down, still = (composite(components(**known, price_change_24h=moved)) for moved in (0.02, -0.02, 0.0))
+    up, down, still = (joined(components(**known, price_change_24h=moved)) for moved in (0.02, -0.02, 0.0))
     assert up == pytest.approx(0.1 * math.tanh(1))
     assert down == pytest.approx(-0.1 * math.tanh(1))
     assert still == 0
 
 
 def test_composite_of_too_few_known_components_is_unknown() -> None:
-    half = composite(components(funding_8h=-0.0005, taker_ratio_1h=1.0))
+    half = joined(components(funding_8h=-0.0005, taker_ratio_1h=1.0))
     assert half == pytest.approx(0.35 * math.tanh(1))
-    assert composite(components(funding_8h=-0.0005)) == Unknown(
+    assert joined(components(funding_8h=-0.0005)) == Unknown(
         "too little is known of derivatives: no taker flow, long short, open interest"
     )
 
@@ -190,6 +197,6 @@ def test_composite_of_too_few_known_components_is_unknown() -> None:
     )
 )
 def test_composite_is_between_minus_one_and_one(readings: dict[str, Any]) -> None:
-    value = composite(readings)
+    value = joined(readings)
     assert isinstance(value, Unknown) or -1 <= value <= 1
     assert sum(WEIGHTS.values()) == pytest.approx(1)

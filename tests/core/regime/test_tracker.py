@@ -95,7 +95,7 @@ def test_restored_tracker_reads_the_same(cut: int) -> None:
     tracker, restored = RegimeTracker(settings=SETTINGS), RegimeTracker(settings=SETTINGS)
     follow(days[:cut], tracker)
     restored.restore(msgspec.json.decode(msgspec.json.encode(tracker.state()), type=TrackerState))
-    assert restored.reading == whole()[cut - 1]
+    assert restored.reading == tracker.reading
     assert follow(days[cut:], restored) == whole()[cut:]
 
 
@@ -136,15 +136,42 @@ def test_first_close_after_a_short_gap_keeps_the_probabilities() -> None:
 
 
 def test_level_begins_anew_after_a_refused_fit() -> None:
-    tracker, days = RegimeTracker(settings=SETTINGS), candles(RETURNS)
-    follow(days[:125], tracker)
-    fitted = next(each.close_time for each in reversed(days[:125]) if each.close_time % SETTINGS.refit == 0)
-    tracker.take(fitted, Unknown("one state describes the days best"))
-    tracker.close(days[125])
-    tracker.take(fitted, FIT)
-    tracker.close(days[126])
+    answers: list[RegimeFit | Unknown] = [FIT, Unknown("one state describes the days best"), FIT]
+    tracker, answered = RegimeTracker(settings=SETTINGS), 0
+    for candle in candles(RETURNS):
+        request = tracker.close(candle)
+        if answered == len(answers):
+            break
+        if request is not None:
+            tracker.take(request.at, answers[answered])
+            answered += 1
     assert isinstance(tracker.reading, RegimeReading)
-    assert tracker.reading.since == days[126].close_time
+    assert tracker.reading.since == tracker.reading.at
+
+
+def test_first_fit_is_read_at_once_and_the_same_after_a_restart() -> None:
+    tracker, restored = RegimeTracker(settings=SETTINGS), RegimeTracker(settings=SETTINGS)
+    tracker.warm(candles(RETURNS[:100]))
+    request = tracker.begin("BTCUSDT")
+    assert request is not None
+    assert (request, tracker.reading) == (tracker.pending("BTCUSDT"), Unknown("the first fit is not done"))
+    tracker.take(request.at, FIT)
+    assert isinstance(tracker.reading, RegimeReading)
+    assert (tracker.reading.at, tracker.reading.fitted_at) == (request.at, request.at)
+    restored.restore(msgspec.json.decode(msgspec.json.encode(tracker.state()), type=TrackerState))
+    assert (restored.reading, restored.pending("BTCUSDT")) == (tracker.reading, None)
+
+
+def test_failed_fit_is_requested_again_at_the_next_close() -> None:
+    tracker, days = RegimeTracker(settings=SETTINGS), candles(RETURNS)
+    requests = [request for day in days[:FIRST] if (request := tracker.close(day)) is not None]
+    tracker.fail(requests[-1].at, "the worker ended with code 1")
+    assert tracker.reading == Unknown("the first fit is not done: the worker ended with code 1")
+    again = tracker.close(days[FIRST])
+    assert again is not None
+    assert again.at == days[FIRST].close_time
+    tracker.take(requests[-1].at, FIT)
+    assert isinstance(tracker.reading, Unknown), "the answer to another request has no effect"
 
 
 def test_flat_price_makes_the_regime_unknown() -> None:

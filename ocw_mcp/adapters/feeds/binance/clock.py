@@ -69,6 +69,7 @@ class ExchangeClock:
         assert best is not None
         self.round_trip_ms, self._base_ms = best
         self.measured_at = _loop_ms() / SECOND
+        self._rest.weights.follow(self.now_ms)
 
 
 def _loop_ms() -> float:

@@ -342,10 +342,9 @@ class BinanceVenue:
     async def _price(self, symbol: str) -> Decimal | None:
         """Return the last price (quote) of a symbol, or None if it cannot be had now; the request is not signed."""
         try:
-            async with asyncio.timeout(self._client.transport.timeout_s):
-                answer = await self._client.transport.get(self._product.price_path, {"symbol": symbol})
-            return msgspec.json.decode(answer.body, type=_Price, strict=False).price
-        except (MarketUnreachable, TimeoutError, msgspec.MsgspecError):
+            body = await self._client.get(self._product.price_path, {"symbol": symbol}, weight=2)
+            return msgspec.json.decode(body, type=_Price, strict=False).price
+        except (CallFailed, msgspec.MsgspecError):
             return None
 
     async def _always(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
