@@ -14,7 +14,7 @@ from ocw_mcp.engine.outlook import CONTEXT_KEPT, CONTEXT_OLDEST, CONTEXT_STALE, 
 from ocw_mcp.engine.step import Engine
 from tests.support.wire import Wire
 
-NOW = 1_700_000_000_000
+NOW = 1_770_000_000_000
 READING = MacroReading(Quadrant.STAGFLATION, -0.4, 0.3, NOW - DAY)
 ITEM = ContextItem("fear_greed", NOW, NOW, value=23.0, unit="of 100")
 NEWS = ContextItem("headlines", NOW, NOW, "feed 1", text="Buy everything now")

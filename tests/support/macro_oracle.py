@@ -75,7 +75,7 @@ def _level(known: Mapping[date, float], month: date) -> float | None:
     if month in known:
         return known[month]
     around = known.get(_back(month, 1)), known.get(_back(month, -1))
-    return None if None in around else (around[0] * around[1]) ** 0.5  # type: ignore[operator,no-any-return]
+    return None if None in around else (around[0] * around[1]) ** 0.5  # type: ignore[operator]
 
 
 def _back(month: date, count: int) -> date:

@@ -99,12 +99,13 @@ async def test_faults_of_the_network_name_the_host_and_never_the_address(
 ) -> None:
     url = "https://one.example.org/path/secret"
     route = httpx2_mock.get(url, params={"api_key": "secret"})
-    for answer, text in [
+    answers: list[tuple[dict[str, Any], str]] = [
         ({"status_code": 503}, "one.example.org answers with status 503"),
         ({"status_code": 302, "headers": {"Location": "https://two.example.org/secret"}}, "redirects to another"),
         ({"content": b"x" * 100}, "answers with more than 64 bytes"),
         ({"content": b"x", "headers": {"Content-Encoding": "gzip"}}, "compresses its answer"),
-    ]:
+    ]
+    for answer, text in answers:
         route.respond(**answer)
         with pytest.raises(SourceUnavailable, match=text) as raised:
             await http.get(url, {"api_key": "secret"}, most=64)
