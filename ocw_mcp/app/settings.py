@@ -131,6 +131,13 @@ def _feeds(value: Any) -> Any:
     return feeds
 
 
+def _directory(value: Any) -> Any:
+    # The value is not shown: a key may be on the wrong line.
+    if isinstance(value, str) and not value.startswith(("/", "~/")):
+        raise ValueError("is not an absolute path; expected one, such as /data/fred; correct it, or remove the line")
+    return Path(value).expanduser() if isinstance(value, str) else value
+
+
 _Word = Annotated[bool, BeforeValidator(_word)]
 _Secret = Annotated[SecretStr | None, BeforeValidator(_secret)]
 
@@ -159,7 +166,7 @@ class Settings(BaseModel):
     """The sources outside of the exchange that a live market reads, of `OUTSIDE`; by default none."""
     headline_feeds: Annotated[tuple[str, ...], BeforeValidator(_feeds)] = ()
     """The addresses of feeds of headlines."""
-    macro_dir: Path | None = None
+    macro_dir: Annotated[Path | None, BeforeValidator(_directory)] = None
     """The directory of the files of FRED from which the macro regime of any market is read, as known at its time."""
     serve_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()
     """Host names under which `--serve` answers other machines; without any it answers only this machine."""

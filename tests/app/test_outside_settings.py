@@ -66,6 +66,7 @@ async def test_sandbox_exchange_is_no_market_of_today(tmp_path: Path) -> None:
         ({"OUTSIDE": "headlines", "HEADLINE_FEEDS": "http://news.example.org/rss"}, "is no feed"),
         ({"OUTSIDE": "headlines", "HEADLINE_FEEDS": "file:///etc/passwd"}, "is no feed"),
         ({"OUTSIDE": "headlines", "HEADLINE_FEEDS": ",".join([FEED] * 9)}, "more than 8"),
+        ({"MACRO_DIR": "fred"}, "MACRO_DIR .from the environment. is not an absolute path"),
         ({"MACRO_DIR": "/nowhere"}, "T10Y2Y.csv does not exist"),
     ],
 )
