@@ -72,4 +72,4 @@ async def test_sandbox_exchange_is_no_market_of_today(tmp_path: Path) -> None:
 )
 def test_settings_that_do_not_fit_are_refused(given: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
-        of(live=True, **given)
+        outside_of(load_settings(None, None, given), None, live=True)
