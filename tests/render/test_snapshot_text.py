@@ -274,6 +274,20 @@ def test_derivatives_are_shown_only_if_one_is_known() -> None:
     assert line(text, "? too few ratios") == "? too few ratios: long_short_z of BTCUSDT"
 
 
+def test_parts_of_the_composite_and_extremes_are_shown() -> None:
+    known = DerivativesView(
+        0.25,
+        0.0006,
+        basis=0.412,
+        liquidations_1h=5_400_000.0,
+        parts={"funding": -0.29, "taker_flow": 0.04},
+        extremes=("funding_8h", "basis"),
+    )
+    shown = line(compact(snapshot(view("BTCUSDT", derivatives=known))), "composite")
+    assert shown.startswith("composite 0.25 (funding -0.29 taker_flow +0.04), funding_8h 0.0006 (longs pay shorts")
+    assert shown.endswith("basis 0.412, liquidations_1h 5400000, EXTREME: funding_8h basis")
+
+
 def test_liquidations_are_shown_in_words_if_there_are_some() -> None:
     funded = DerivativesView(funding_8h=0.0)
     views = [

@@ -364,10 +364,11 @@ SCENARIOS: dict[RefusalCode, Scenario] = {
     CODE.PRICE_MOVED: Shown({}, {"price": {"max_move": "0.005"}}, quoted=(D("99.6"), D("99.4"))),
     CODE.SPREAD: Scenario(TWICE, {"book": {"max_spread": "0.002"}}, books=(book(1), book(2, half_spread=0.2))),
     CODE.ANOMALY: Scenario(
-        {1: buy("97"), 62: on_eth(buy("99"))},
+        # The timer wakes the agent every day.
+        {1: buy("97"), 11: on_eth(buy("99"))},
         {"anomaly": {"max_entry_quantile": "0.99"}},
-        candles=unusual_hour(247),
-        wakes="4h",
+        candles=unusual_hour(264),
+        gate={"close_wakes": [], "close_wakes_in_position": [], "timer_max_s": 86_400},
     ),
     CODE.DAILY_LOSS: Scenario({1: buy("95", "0.25"), 4: add()}, {"daily_loss": {"max_share": "0.005"}}, FALLING),
     CODE.LOSSES_IN_A_ROW: Scenario(AGAIN, {"losses": {"in_a_row": 1, "pause_s": 900}}),

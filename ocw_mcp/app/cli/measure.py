@@ -32,6 +32,7 @@ ENGINE: Final = {
     "answers": "Characters of each MCP tool and of its longest answer.",
     "agent": "One decision of Claude's, answered by a stand-in. Characters, rounds, cost, our own time. Two minutes.",
     "outside": "Delays of the event loop while outside sources hang, flood and send hostile texts.",
+    "derivatives": "Request weight of the derivatives monitor for thirty symbols, of what the exchange allows.",
     "regime": "Time of a refit of the regime in a worker. The delays of the event loop meanwhile.",
     "memory": "Memory of a process that runs two years of three symbols. It takes some minutes.",
 }

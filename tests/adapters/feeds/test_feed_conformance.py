@@ -159,9 +159,8 @@ def test_live_metrics_are_yielded_when_received_and_each_value_once(
     rows = [(frame.at, row) for frame in frames for row in frame.metrics]
     seen: set[tuple[str, int, str]] = set()
     for frame in frames:
-        assert [(row.symbol, row.at) for row in frame.metrics] == sorted(
-            {(row.symbol, row.at) for row in frame.metrics}
-        )
+        keys = [(row.symbol, row.at) for row in frame.metrics]
+        assert keys == sorted(set(keys))
     for known_at, row in rows:
         assert row.at <= known_at
         assert row.is_interim or row.at % (5 * MINUTE) == 0

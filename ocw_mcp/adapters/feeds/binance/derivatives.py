@@ -115,6 +115,11 @@ class DerivativesMonitor:
         """Why a request of this poll failed; empty if none did."""
 
     @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols, sorted."""
+        return tuple(self._lines)
+
+    @property
     def waiting(self) -> bool:
         """Whether `take` would return rows."""
         return bool(self._ready)
