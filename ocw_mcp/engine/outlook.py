@@ -47,7 +47,7 @@ class Outlook:
         self._effects = effects
         self._policy = config.policies.scale
         self.follower = RegimeFollower(config, effects)
-        self.anomalies = Anomalies(config.symbols)
+        self.anomalies = Anomalies(config.symbols, wakes=config.policies.gate.anomaly < 1)
         self._macro: MacroReading | Unknown = Unknown("no macro source is configured")
         self._context: tuple[ContextItem, ...] = ()
 

@@ -16,6 +16,7 @@ from ocw_mcp.engine.checkpoint import read_checkpoint
 from ocw_mcp.runtime import run as runtime_run
 from ocw_mcp.runtime.fitting import FitProcess, Fitter
 from tests.support.deciders import Scripted
+from tests.support.legs import buy
 from tests.support.live import ListedLive, live_frames
 from tests.support.markets import START, ListFeed
 from tests.support.regimes import FIT, candles, walk
@@ -25,6 +26,9 @@ from tests.support.stores import Crash, MemoryStore
 DAYS = candles(walk(5, 32), START)
 PAST = candles(walk(4, 480, block=60), START - 480 * DAY)
 POLICY = policies(gate={"close_wakes": [], "timer_max_s": 86_400}, scale={"regime_turbulent": "0.5"})
+
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, scale={"regime_turbulent": "0.5"})
 
 
 class WithPast(ListFeed):
@@ -67,7 +71,8 @@ def simulated(fitter: Fitter, store: MemoryStore | None = None) -> Run:
 def live(fitter: Fitter, store: MemoryStore | None = None, since: int = -1) -> Run:
     frames = [Frame(START - MINUTE, days=tuple(PAST), history=True), *live_frames([100.0] * 6)]
     feed = ListedLive(frames, since=since)
-    run = Run(feed, Scripted({}), store=store, policy=POLICY, clock=feed.clock, live=True)
+    # The entry commits what came before it.
+    run = Run(feed, Scripted({1: buy("97")}), store=store, policy=WAKES, clock=feed.clock, live=True)
     run.simulation.shell.fitting.fitter = fitter
     return run
 

@@ -19,7 +19,7 @@ from ocw_mcp.domain.unknown import Unknown
 
 SURE = 0.99
 """The probability of a state from which a reading counts as sure."""
-NOT_USED = "the engine does not use this regime yet: in a book the regime is Unknown"
+USE = "a book reads the regime of the symbol scale.regime_symbol, and [scale] multiplies its size limits by the level"
 
 
 class RegimeDay(NamedTuple):
@@ -83,7 +83,6 @@ def report(history: RegimeHistory, *, each_day: bool = True) -> dict[str, Any]:
         "changes_a_year": _changes_a_year(known),
         "sure_share": _share([max(reading.probabilities) >= SURE for _, reading in known]),
         "refits": [_refit(each) for each in history.refits],
-        "used_by_engine": False,
     }
     if each_day:
         result["readings"] = [_reading(day.reading, day.candle) for day in history.days]
