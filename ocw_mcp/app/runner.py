@@ -30,6 +30,7 @@ from ocw_mcp.app.compose import WiredRun, book_id, decider, require_timeframes, 
 from ocw_mcp.app.exchange_access import ExchangeAccess
 from ocw_mcp.app.markets import market_end
 from ocw_mcp.app.narrator import TICK_MS, RunMoment, RunProgress
+from ocw_mcp.app.outside import Outside
 from ocw_mcp.app.parsing import ListenAddress
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.strategies import NamedStrategy
@@ -44,6 +45,7 @@ from ocw_mcp.engine.report import report
 from ocw_mcp.render.text import HASH_SHOWN
 from ocw_mcp.runtime.clock import LiveClock
 from ocw_mcp.runtime.deciders import StrategyDecider
+from ocw_mcp.runtime.outside import follow_sources
 from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import other_version
 
@@ -77,6 +79,8 @@ class Job(NamedTuple):
     """The function that decides, if any; `agent` is then the name of this strategy."""
     access: ExchangeAccess | None = None
     """The account of a demo or live run; None for paper."""
+    outside: Outside = Outside()
+    """The sources outside of the exchange."""
     embedded: bool = False
     """Whether a Python program runs the book: without log and signal handlers, and with warnings in the outcome."""
 
@@ -147,6 +151,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             warn,
             make_decider,
             job.access,
+            job.outside.macro,
         )
         if not job.embedded:
             log.debug("running", market=str(job.feed.identity), agent=job.agent, book=store.book)
@@ -317,6 +322,10 @@ async def _run(book: WiredRun, job: Job, directory: Path) -> str:
             stack.callback(asyncio.create_task(_show_progress(book, job, job.progress)).cancel)
         if job.state is not None and job.clock is not None:
             stack.callback(asyncio.create_task(_beat(book, directory, log.warning)).cancel)
+        if job.outside.readers:
+            follow = follow_sources(job.outside.readers, book.clock, book.run.shell.inbox.put, log.warning)
+            stack.push_async_callback(job.outside.close)
+            stack.callback(asyncio.create_task(follow).cancel)
         if job.serve is not None or job.claude is not None:
             # The server is imported only for a run that needs it, since its import takes time.
             from ocw_mcp.app.serve import facade_of, serve_engine

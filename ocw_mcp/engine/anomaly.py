@@ -22,14 +22,17 @@ class SymbolAnomalyState(msgspec.Struct):
 
     rows: MarketRowsState
     detector: AnomalyState
-    reading: AnomalyReading | Unknown
+    reading: AnomalyReading | Unknown | None
+    """None if it was not read yet."""
     tested_at: int = 0
 
 
 class Anomalies:
     """The anomaly of each symbol of a book, whose candles are an hour long or shorter."""
 
-    def __init__(self, symbols: Sequence[str]) -> None:
+    def __init__(self, symbols: Sequence[str], *, wakes: bool) -> None:
+        """`wakes` says whether the gate needs the readings of unusual hours."""
+        self._wakes = wakes
         self._rows = {symbol: MarketRows() for symbol in symbols}
         self._detectors = {symbol: AnomalyDetector() for symbol in symbols}
         self._readings: dict[str, AnomalyReading | Unknown] = {}
@@ -47,7 +50,7 @@ class Anomalies:
             self._detectors[symbol].warm(rows)
 
     def close(self, symbol: str, candles: SymbolMarket, now: int) -> AnomalyReading | None:
-        """Test the hour that has just closed; return its reading, None if it is unknown."""
+        """Take the hour that has just closed; return its reading if it may be unusual, else None."""
         derivatives = candles.derivatives
         hour = _hour(symbol, candles, -1)
         row = self._rows[symbol].row(
@@ -56,17 +59,27 @@ class Anomalies:
             _known(derivatives.open_interest(now)),
             _known(derivatives.value("basis", now)),
         )
-        missing = Unknown("the last hour has no volume or range, or does not follow the hour before")
-        reading = missing if row is None else self._detectors[symbol].test(hour.close_time, row)
-        self._readings[symbol], self._tested_at[symbol] = reading, hour.close_time
+        self._tested_at[symbol] = hour.close_time
+        if row is None:
+            self._readings[symbol] = Unknown("the last hour has no volume or range, or does not follow one that has")
+            return None
+        self._readings.pop(symbol, None)
+        detector = self._detectors[symbol]
+        far = self._wakes and detector.is_far(row)
+        detector.add(row)
+        reading = self.reading(symbol, now) if far else None
         return None if isinstance(reading, Unknown) else reading
 
     def reading(self, symbol: str, now: int) -> AnomalyReading | Unknown:
         """Return the anomaly of a symbol at `now` (ms)."""
-        reading = self._readings.get(symbol, Unknown("no hour of this book has closed yet"))
-        if symbol in self._readings and (age := now - self._tested_at[symbol]) >= OLDEST:
-            return Unknown(f"the last hour closed {age // HOUR} h ago")
-        return reading
+        at = self._tested_at.get(symbol)
+        if at is None:
+            return Unknown("no hour of this book has closed yet")
+        if now - at >= OLDEST:
+            return Unknown(f"the last hour closed {(now - at) // HOUR} h ago")
+        if symbol not in self._readings:
+            self._readings[symbol] = self._detectors[symbol].read(at)
+        return self._readings[symbol]
 
     def quantile(self, symbol: str, now: int) -> Reading:
         """Return the quantile of a symbol's anomaly at `now` (ms)."""
@@ -75,12 +88,11 @@ class Anomalies:
 
     def state(self) -> dict[str, SymbolAnomalyState]:
         """Return all that must survive a restart, by symbol."""
-        nothing = Unknown("no hour of this book has closed yet")
         return {
             symbol: SymbolAnomalyState(
                 rows.state(),
                 self._detectors[symbol].state(),
-                self._readings.get(symbol, nothing),
+                self._readings.get(symbol),
                 self._tested_at.get(symbol, 0),
             )
             for symbol, rows in self._rows.items()
@@ -92,7 +104,9 @@ class Anomalies:
             self._rows[symbol].restore(saved.rows)
             self._detectors[symbol].restore(saved.detector)
             if saved.tested_at:
-                self._readings[symbol], self._tested_at[symbol] = saved.reading, saved.tested_at
+                self._tested_at[symbol] = saved.tested_at
+            if saved.reading is not None:
+                self._readings[symbol] = saved.reading
 
 
 def _hour(symbol: str, candles: SymbolMarket, place: int) -> Candle:

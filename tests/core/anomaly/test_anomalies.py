@@ -178,3 +178,23 @@ def test_warming_with_changing_features_equals_testing_row_by_row() -> None:
     read(rows, tested)
     warmed_up.warm(rows)
     assert warmed_up.state() == tested.state()
+
+
+@pytest.mark.parametrize("every", [1, 7, 1_000])
+def test_reading_is_the_same_however_often_readings_were_asked_for(every: int) -> None:
+    rows, tested, lazy = rows_of(9, WARM + 150), AnomalyDetector(NAMES), AnomalyDetector(NAMES)
+    expected, found = read(rows, tested)[-1], None
+    for at, row in enumerate(rows):
+        lazy.add(row)
+        if at % every == 0 or row is rows[-1]:
+            found = lazy.read(at)
+    assert found == expected
+
+
+def test_far_row_has_a_feature_beyond_its_usual_values() -> None:
+    found = AnomalyDetector(NAMES)
+    for row in rows_of(1, WINDOW - 1):
+        assert not found.is_far((99.0, 0.0, 0.0))
+        found.add(row)
+    found.add((0.0, 0.0, 0.0))
+    assert [found.is_far((each, 0.0, None)) for each in (0.1, 99.0, -99.0)] == [False, True, True]
