@@ -13,9 +13,11 @@ from ocw_mcp.domain.market import MarketIdentity
 from ocw_mcp.domain.protocols import ExchangeVenue, SimulatedVenue
 from ocw_mcp.domain.recordings import Recorded, RecordedStart
 from ocw_mcp.domain.state import Mode
+from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.runtime.recorded_book import BookReplay, ReplayedBook
 from ocw_mcp.runtime.recorder import Listener
+from tests.support.exchange_books import BOOK, Plan
 
 
 def start_of(store: SqliteStore, config: EngineConfig, version: str = "test") -> RecordedStart:
@@ -64,3 +66,23 @@ def replayed(directory: Path, book: Path | None = None, listener: Listener | Non
 async def replay(directory: Path, book: Path | None = None, listener: Listener | None = None) -> ReplayedBook:
     """Replay a recording in the running event loop."""
     return await BookReplay(venue_of, "test", listener).run(lambda: entries(directory, book))
+
+
+def start_of_plan(plan: Plan, mode: Mode) -> RecordedStart:
+    """Return the start of a process of a planned book on the sandbox exchange."""
+    market = plan.market
+    return RecordedStart(
+        version="test",
+        book=BOOK,
+        mode=mode,
+        venue="paper" if mode is Mode.PAPER else "binance",
+        account="main",
+        market=MarketIdentity("binance", market.product, MINUTE, market.symbols, "1ead" * 16),
+        agent="test",
+        policies=plan.policy.model_dump_json(),
+        strict=None,
+        policy_hash="policy",
+        prompts_hash="prompts",
+        start_equity=Decimal(10_000),
+        fallback=False,
+    )
