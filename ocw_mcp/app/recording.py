@@ -117,8 +117,7 @@ def replay_lines(replayed: Replay) -> Iterator[str]:
         f"book {found.book} ({first.mode}) on {market.kind} {market.product} {', '.join(market.symbols)} in candles of "
         f"{span_name(market.interval)}, {len(found.starts)} start{'s' * (len(found.starts) != 1)}"
     )
-    for each in dict.fromkeys(start_text(start) for start in found.starts):
-        yield each
+    yield from dict.fromkeys(start_text(start) for start in found.starts)
     inputs = sum(found.inputs.values())
     when = "" if found.first_at is None or found.last_at is None else f", {iso(found.first_at)} to {iso(found.last_at)}"
     yield f"{inputs:,} inputs{when}: {_counts(found.inputs)}"
@@ -128,8 +127,8 @@ def replay_lines(replayed: Replay) -> Iterator[str]:
         yield f"equity {equity:,.2f}, positions: {held}"
     for gap in found.gaps:
         yield (
-            f"gap at {iso(gap.at)}: the book went from event {gap.seq_before:,} to event {gap.seq_after:,} without these "
-            "inputs, because it ran without the recorder or left inputs out; the replay goes on from the later state"
+            f"gap at {iso(gap.at)}: the book went from event {gap.seq_before:,} to event {gap.seq_after:,} without "
+            "these inputs, because it ran without the recorder or left inputs out; the replay goes on from there"
         )
     if torn:
         yield f"incomplete end: {torn}"
@@ -159,8 +158,8 @@ def _verdict(found: ReplayedBook) -> Iterator[str]:
         return
     made = f": {', '.join(first.replayed)}" if first.replayed else ""
     yield (
-        f"differs first at {iso(first.at)} (entry {first.number:,}): after event {first.after_seq:,}, which is equal, the "
-        f"book came to event {first.recorded_seq:,}, and the replay to event {first.replayed_seq:,} or another one{made}"
+        f"differs first at {iso(first.at)} (entry {first.number:,}): after event {first.after_seq:,}, which is equal, "
+        f"the book came to event {first.recorded_seq:,}, and the replay to {first.replayed_seq:,} or others{made}"
     )
     yield why
 

@@ -100,9 +100,7 @@ class SqliteStore:
     def record(self, writer: RecordingWriter, start: RecordedStart) -> None:
         """Add every input from now on to a recording, also. Raises BookError if it does not belong to this book."""
         with _reading():
-            self._recording = RecordingQueue(
-                self._db, writer, start, self._inputs, self.checkpoint(), self.chain_head
-            )
+            self._recording = RecordingQueue(self._db, writer, start, self._inputs, self.checkpoint(), self.chain_head)
 
     def append(self, at: int, event: DomainEvent) -> int:
         """Add a domain event to the current transaction; return its sequence."""

@@ -1,14 +1,15 @@
 """The files of a recording: segments of compressed blocks, to which entries are only appended.
 
-A directory has `recording.json`, which names the book, and segments `000001.ocwr`, `000002.ocwr`, and so on. A block has
-a header (marker, length and CRC-32 of the body, number of its first entry, number of entries) and a body: MessagePack
-rows (time, kind, payload), compressed with zlib. A process that dies may leave an incomplete block at the end of the
-last segment; the next process cuts it off, because the entries are still in the queue of the journal.
+A directory has `recording.json`, which names the book, and segments `000001.ocwr`, `000002.ocwr`, and so on. A block
+has a header (marker, length and CRC-32 of the body, number of its first entry, number of entries) and a body:
+MessagePack rows (time, kind, payload), compressed with zlib. A process that dies may leave an incomplete block at the
+end of the last segment; the next process cuts it off, because the entries are still in the queue of the journal.
 """
 
 import os
 import struct
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
@@ -202,8 +203,8 @@ class RecordingReader:
                     for block in _blocks(file):
                         if block.first != self.last + 1:
                             raise BookError(
-                                f"entries {self.last + 1:,} to {block.first - 1:,} are missing before {segment.name} of "
-                                "the recording; restore the whole directory from one backup"
+                                f"entries {self.last + 1:,} to {block.first - 1:,} are missing before {segment.name}; "
+                                "restore the whole directory from one backup"
                             )
                         ends = block.ends
                         yield from _unpacked(block, segment)
@@ -220,8 +221,8 @@ class RecordingReader:
                 "exist; restore the whole directory from one backup"
             )
         self.torn = (
-            f"the last {left:,} bytes of {segment.name} are an incomplete block, as a process leaves it that died while "
-            f"it wrote; the files have the first {self.last:,} entries"
+            f"the last {left:,} bytes of {segment.name} are an incomplete block, as a process leaves it that died "
+            f"while it wrote; the files have the first {self.last:,} entries"
         )
 
 
@@ -262,11 +263,8 @@ def _blocks(file: BinaryIO) -> Iterator[_Block]:
 
 
 def _last_block(segment: Path) -> _Block | None:
-    last = None
     with open_regular(segment) as (file, _):
-        for last in _blocks(file):
-            pass
-    return last
+        return next(iter(deque(_blocks(file), maxlen=1)), None)
 
 
 def _unpacked(block: _Block, segment: Path) -> Iterator[Row]:

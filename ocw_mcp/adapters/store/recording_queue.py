@@ -116,8 +116,8 @@ class RecordingQueue:
         """Raise BookError unless the files and the queue have all entries up to `number`, and none after it."""
         if self._writer.last > number:
             raise BookError(
-                f"the recording has {self._writer.last:,} entries, and its book knows of {number:,}; the book may be an "
-                "older copy; expected both from one time; restore both, or record into another directory"
+                f"the recording has {self._writer.last:,} entries, and its book knows of {number:,}; the book may be "
+                "an older copy; expected both from one time; restore both, or record into another directory"
             )
         (first,) = self._db.execute("SELECT MIN(number) FROM recording_queue").fetchone()
         if self._writer.last + 1 < (number + 1 if first is None else first):

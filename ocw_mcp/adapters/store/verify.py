@@ -16,8 +16,7 @@ from typing import Any
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store import database, projections
-from ocw_mcp.adapters.store import recording_queue
+from ocw_mcp.adapters.store import database, projections, recording_queue
 from ocw_mcp.adapters.store.inputs import INPUTS
 from ocw_mcp.adapters.store.snapshots import SNAPSHOTS
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain

@@ -42,7 +42,7 @@ def run(**given: Any) -> None:
 
 
 def replay(tape: str, **given: Any) -> None:
-    """Run a tape to its end, as fast as possible; or repeat a recording of ocw record to its fingerprint."""
+    """Run a tape as fast as possible, or repeat a recording."""
     request = RunRequest(tape, **given)
     if recording.is_recorded(Path(tape)):
         recording.replay(Path(tape), request)
@@ -122,7 +122,16 @@ def show_policies(
 
 
 _REPORTS = (gate.gate_report, regime.regime)
-for _command in (run, replay, recording.record, *connect.COMMANDS, *books.COMMANDS, *control.COMMANDS, *_REPORTS, clients.mcp):
+for _command in (
+    run,
+    replay,
+    recording.record,
+    *connect.COMMANDS,
+    *books.COMMANDS,
+    *control.COMMANDS,
+    *_REPORTS,
+    clients.mcp,
+):
     app.command()(_command)
 for _name, _group in {
     "agent": control.agent,

@@ -176,8 +176,8 @@ class ArchiveWriter:
         yield "aggTrades: a recording has candles and best prices, and no trades"
         if self._counts[KLINES]:
             yield (
-                "klines: quote volume, number of trades and taker quote volume are empty, and the history that the book "
-                "read before its first input is not in it"
+                "klines: quote volume, number of trades and taker quote volume are empty, and the history that the "
+                "book read before its first input is not in it"
             )
         named = [KLINES, QUOTES, *((MARKS, METRICS, FUNDING) if self._product is Product.UM else ())]
         yield from (f"{stream}: the recording has none" for stream in named if not self._counts[stream])
