@@ -39,7 +39,7 @@ async def checked(address: str, market: MarketIdentity | None) -> dict[str, Chec
 
 @pytest.mark.parametrize("product", list(Product))
 async def test_exchange_that_answers_has_its_clock_symbols_and_weight_checked(product: Product) -> None:
-    async with served(product=product) as address:
+    async with served(product=product, speed=10) as address:
         found = await checked(address, identity(product=product))
     assert [(name, each.verdict.value) for name, each in found.items()] == [
         ("exchange", "ok"),
@@ -57,7 +57,8 @@ async def test_exchange_that_answers_has_its_clock_symbols_and_weight_checked(pr
     assert f" of {limit} used in this minute" in found["request weight"].found
 
 
-async def test_clock_that_is_wrong_is_a_problem() -> None:
+async def test_clock_that_is_wrong_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_market, "_PRICE_S", 0.01)
     async with served({"kind": "skew", "at": "0s", "for": "1h", "by": "-3s"}) as address:
         offset = (await checked(address, identity()))["clock offset"]
     assert (offset.verdict, offset.found.partition(" ms ")[2][:10]) == ("problem", "ahead of t")
@@ -65,7 +66,8 @@ async def test_clock_that_is_wrong_is_a_problem() -> None:
     assert "NTP" in offset.todo
 
 
-async def test_symbols_that_are_not_listed_are_named() -> None:
+async def test_symbols_that_are_not_listed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_market, "_PRICE_S", 0.01)
     async with served() as address:
         some = (await checked(address, identity(symbols=("BTCUSDT", "XYZUSDT"))))["symbols"]
         none = (await checked(address, identity(symbols=("XYZUSDT",))))["symbols"]

@@ -40,6 +40,7 @@ LARGEST_BLOCK: Final = 256 << 20
 ROWS_PER_BLOCK: Final = 1_024
 _HEADER: Final = struct.Struct("<4sIIQI")
 _MARKER: Final = b"OCWB"
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _OWN_KINDS: Final[dict[str, Any]] = {
     kind.__name__: msgspec.msgpack.Decoder(kind)
     for kind in (
@@ -73,7 +74,7 @@ class RecordingOwner(msgspec.Struct, frozen=True):
 
 class _Block(NamedTuple):
     first: int
-    count: int
+    size: int
     body: bytes
     ends: int
     """The position in the segment at which the block ends."""
@@ -108,6 +109,10 @@ class RecordingWriter:
         Raises BookError for another book's recording, and for a directory that this user does not own.
         """
         self._directory = directory
+        self.last = 0
+        """The number of the last entry in the files; 0 without any."""
+        self._number = 1
+        self._ends = 0
         try:
             require_own_directory(directory)
             make_directory(directory)
@@ -116,7 +121,7 @@ class RecordingWriter:
             else:
                 write_private(directory / OWNER, msgspec.json.encode(owner) + b"\n")
                 self.owner = owner
-            self._open()
+            self._file = self._open()
         except OSError as error:
             raise _unusable(directory, error) from None
 
@@ -147,28 +152,27 @@ class RecordingWriter:
         """Close the file."""
         os.close(self._file)
 
-    def _open(self) -> None:
+    def _open(self) -> int:
+        """Return the descriptor of the last segment, cut off after its last whole block."""
         segments = segments_of(self._directory)
         self._number = len(segments) or 1
         path = self._path()
-        self.last = 0
-        """The number of the last entry in the files; 0 without any."""
-        self._ends = 0
         for segment in reversed(segments):
             # A new segment may have no block yet.
             if (found := _last_block(segment)) is not None:
-                self.last = found.first + found.count - 1
+                self.last = found.first + found.size - 1
                 self._ends = found.ends if segment == path else 0
                 break
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        os.ftruncate(self._file, self._ends)
-        os.fsync(self._file)
+        opened = os.open(path, _FLAGS, 0o600)
+        os.ftruncate(opened, self._ends)
+        os.fsync(opened)
         sync_directory(self._directory)
+        return opened
 
     def _next_segment(self) -> None:
         before, self._number = self._number, self._number + 1
         try:
-            opened = os.open(self._path(), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            opened = os.open(self._path(), _FLAGS, 0o600)
         except OSError:
             self._number = before
             raise
@@ -208,7 +212,7 @@ class RecordingReader:
                             )
                         ends = block.ends
                         yield from _unpacked(block, segment)
-                        self.last = block.first + block.count - 1
+                        self.last = block.first + block.size - 1
                     if (left := status.st_size - ends) > 0:
                         self._take_torn(segment, segment == segments[-1], left)
             except (OSError, FileRefused) as error:
