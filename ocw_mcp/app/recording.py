@@ -144,6 +144,12 @@ def start_text(start: RecordedStart) -> str:
 
 
 def _verdict(found: ReplayedBook) -> Iterator[str]:
+    if found.same and (more := found.seq - found.recorded_seq):
+        yield (
+            f"fingerprint {found.recorded_fingerprint} at event {found.recorded_seq:,}: the same as recorded; the last "
+            f"input leads to {more:,} more, which the book had not journaled when it died: {found.fingerprint}"
+        )
+        return
     if found.same:
         yield f"fingerprint {found.fingerprint}: the same as recorded"
         return
@@ -153,9 +159,8 @@ def _verdict(found: ReplayedBook) -> Iterator[str]:
         if versions != [__version__]
         else "the version is the same, so the recording or the program was changed; compare both with their originals"
     )
-    if (first := found.difference) is None:
-        yield f"fingerprint {found.fingerprint}: the recording has {found.recorded_fingerprint}; {why}"
-        return
+    first = found.difference
+    assert first is not None
     made = f": {', '.join(first.replayed)}" if first.replayed else ""
     yield (
         f"differs first at {iso(first.at)} (entry {first.number:,}): after event {first.after_seq:,}, which is equal, "

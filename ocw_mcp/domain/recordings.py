@@ -55,10 +55,12 @@ class RecordedState(msgspec.Struct, frozen=True):
 
 
 class RecordedMark(msgspec.Struct, frozen=True):
-    """The number of domain events that the inputs so far caused, and the fingerprint of these and all earlier ones."""
+    """The number of domain events in the journal at a commit, and their fingerprint."""
 
     seq: int
     fingerprint: str
+    whole: bool = False
+    """Whether all inputs before it were processed; if not, the last one may have caused further events."""
 
 
 class RecordedUnsent(msgspec.Struct, frozen=True):

@@ -71,10 +71,13 @@ class ReplayedBook(msgspec.Struct):
     gaps: list[Gap] = []
     difference: Difference | None = None
 
+    recorded_seq: int = 0
+    """The last event that the recording has the fingerprint of; a process that died had journaled no later one."""
+
     @property
     def same(self) -> bool:
         """Whether every recorded fingerprint was reached."""
-        return self.difference is None and self.fingerprint == self.recorded_fingerprint
+        return self.difference is None
 
 
 class _Events:
@@ -103,6 +106,8 @@ class _Events:
 
     def is_equal(self, mark: RecordedMark) -> bool:
         """Return whether the fingerprint at a mark is the recorded one; forget the events up to it if so."""
+        if mark.whole and mark.seq != self.last_seq:
+            return False
         if mark.seq == self.equal_seq:
             return True
         if mark.seq not in self.since or self.since[mark.seq][0] != mark.fingerprint:
@@ -200,10 +205,10 @@ class BookReplay:
                 if self._shell is not None:
                     found.gaps.append(Gap(number, at, self._events.last_seq, entry.seq))
                 self._events.begin_at(entry.seq, entry.fingerprint)
-                found.recorded_fingerprint = entry.fingerprint
+                found.recorded_seq, found.recorded_fingerprint = entry.seq, entry.fingerprint
                 await self._begin(entry.market_at, entry.engine, entry.venue)
             case RecordedMark():
-                found.recorded_fingerprint = entry.fingerprint
+                found.recorded_seq, found.recorded_fingerprint = entry.seq, entry.fingerprint
                 if not self._events.is_equal(entry):
                     events = self._events
                     kinds = [kind for _, kind in list(events.since.values())[:10]]

@@ -86,6 +86,8 @@ class RecordingQueue:
                     db.conn.execute(statement)
         self._waiting: list[tuple[int, str, bytes]] = []
         self._failing = False
+        self._taken_at = 0
+        """The time (ms) of the last input."""
         known = db.execute(_GET).fetchone()
         own = known is not None and known[0] == writer.name
         number, seq = (known[1], known[2]) if own else (writer.last, 0)
@@ -129,6 +131,7 @@ class RecordingQueue:
     def add(self, at: int, kind: str, payload: bytes) -> None:
         """Add an input that was taken at `at` (ms) to the current transaction."""
         self._waiting.append((at, kind, payload))
+        self._taken_at = at
 
     def note(self, at: int, event: DomainEvent) -> None:
         """Take what a replay cannot derive from the inputs: an unsent order, or the time of the process's start."""
@@ -162,8 +165,10 @@ class RecordingQueue:
                 # The first checkpoint will have the effects of these inputs.
                 waiting = []
         rows += waiting
-        if begun and now.seq != seq:
-            rows.append((rows[-1][0] if rows else 0, *encode_entry(RecordedMark(now.seq, now.fingerprint))))
+        whole = checkpoint is not None
+        if begun and (now.seq != seq or whole):
+            at = rows[-1][0] if rows else self._taken_at
+            rows.append((at, *encode_entry(RecordedMark(now.seq, now.fingerprint, whole))))
             seq = now.seq
         self._db.conn.executemany(_ADD, [(number + place, *row) for place, row in enumerate(rows, 1)])
         self._db.conn.execute(_PUT, (self._writer.name, number + len(rows), seq, now.chain))
