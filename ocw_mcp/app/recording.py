@@ -10,7 +10,7 @@ from ocw_mcp import __version__
 from ocw_mcp.adapters.feeds.archive.exporting import ArchiveWriter, Exported
 from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.adapters.store.recording_files import FORMAT, RecordingOwner, RecordingReader, RecordingWriter
+from ocw_mcp.adapters.store.recording_files import FORMAT, RecordingIdentity, RecordingReader, RecordingWriter
 from ocw_mcp.adapters.store.recording_queue import recorded_entries
 from ocw_mcp.adapters.venues.silent import SilentVenue
 from ocw_mcp.app.compose import paper_venue
@@ -45,7 +45,7 @@ def record(directory: Path, store: SqliteStore, stamp: BookStamp, config: Engine
 
     Raises BookError if the directory has another book's recording, or cannot be used.
     """
-    writer = RecordingWriter(directory, RecordingOwner(FORMAT, store.book, store.created_at, now))
+    writer = RecordingWriter(directory, RecordingIdentity(FORMAT, store.book, store.created_at, now))
     start = RecordedStart(
         version=__version__,
         book=store.book,

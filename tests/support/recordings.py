@@ -5,7 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.adapters.store.recording_files import RecordingOwner, RecordingReader, RecordingWriter
+from ocw_mcp.adapters.store.recording_files import RecordingIdentity, RecordingReader, RecordingWriter
 from ocw_mcp.adapters.store.recording_queue import recorded_entries
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.adapters.venues.silent import SilentVenue
@@ -41,7 +41,7 @@ def start_of(store: SqliteStore, config: EngineConfig, version: str = "test") ->
 
 def record(store: SqliteStore, config: EngineConfig, directory: Path, version: str = "test") -> RecordingWriter:
     """Let a store record its inputs into a directory."""
-    writer = RecordingWriter(directory, RecordingOwner(1, store.book, store.created_at, 0))
+    writer = RecordingWriter(directory, RecordingIdentity(1, store.book, store.created_at, 0))
     store.record(writer, start_of(store, config, version))
     return writer
 

@@ -57,7 +57,7 @@ Row = tuple[int, int, str, bytes]
 """Number, time (ms), kind and stored form of an entry."""
 
 
-class RecordingOwner(msgspec.Struct, frozen=True):
+class RecordingIdentity(msgspec.Struct, frozen=True):
     """The book of a recording, and the time (ms) at which the recording began."""
 
     format: int
@@ -103,7 +103,7 @@ def decode_entry(row: Row) -> Recorded:
 class RecordingWriter:
     """Appends entries to a recording. Each `append` is durable when it returns."""
 
-    def __init__(self, directory: Path, owner: RecordingOwner) -> None:
+    def __init__(self, directory: Path, owner: RecordingIdentity) -> None:
         """Create the recording of a book, or open the one in `directory` and cut off an incomplete last block.
 
         Raises BookError for another book's recording, and for a directory that this user does not own.
@@ -280,10 +280,10 @@ def _unpacked(block: _Block, segment: Path) -> Iterator[Row]:
         yield number, at, kind, payload
 
 
-def _owner(directory: Path) -> RecordingOwner:
+def _owner(directory: Path) -> RecordingIdentity:
     require_own_directory(directory)
     try:
-        owner = msgspec.json.decode(read_file(directory / OWNER, 4_096), type=RecordingOwner)
+        owner = msgspec.json.decode(read_file(directory / OWNER, 4_096), type=RecordingIdentity)
     except FileNotFoundError:
         raise BookError(f"{directory} has no recording; expected a directory that ocw record made") from None
     except (OSError, FileRefused, msgspec.MsgspecError, UnicodeError) as error:
@@ -296,7 +296,7 @@ def _owner(directory: Path) -> RecordingOwner:
     return owner
 
 
-def _same_book(directory: Path, owner: RecordingOwner) -> RecordingOwner:
+def _same_book(directory: Path, owner: RecordingIdentity) -> RecordingIdentity:
     found = _owner(directory)
     if (found.book, found.made_at) != (owner.book, owner.made_at):
         raise BookError(

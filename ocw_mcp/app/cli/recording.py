@@ -9,7 +9,6 @@ import typer
 from ocw_mcp.app.cli.options import RunRequest, option, print_result, state_option
 from ocw_mcp.app.resources import STATE
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.orders import CLAUDE
 
 _LEFT_OUT = ("market", "seed", "speed", "picture", "record", "decisions", "strict", "discontinuity", "metrics_stamps")
 """The options of `ocw run` that a recorded run does not have: a recording is of the live market."""
@@ -28,6 +27,7 @@ def record(directory: Path, archive: Path | None = None, **given: Any) -> None:
     from ocw_mcp.adapters.files import make_directory, require_own_directory
     from ocw_mcp.app.cli.runs import run_and_print
     from ocw_mcp.app.recording import BOOK, CALLS
+    from ocw_mcp.domain.orders import CLAUDE
 
     require_own_directory(directory)
     try:

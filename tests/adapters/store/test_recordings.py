@@ -13,7 +13,7 @@ import pytest
 from ocw_mcp.adapters.store import recording_files
 from ocw_mcp.adapters.store.inputs import decode_input, encode_input
 from ocw_mcp.adapters.store.recording_files import (
-    RecordingOwner,
+    RecordingIdentity,
     RecordingReader,
     RecordingWriter,
     decode_entry,
@@ -250,7 +250,7 @@ async def test_damaged_block_before_others_is_refused(tmp_path: Path, monkeypatc
 async def test_recording_of_another_book_is_refused(tmp_path: Path) -> None:
     recording = await whole_recording(tmp_path)
     with pytest.raises(BookError, match="the recording of another book"):
-        RecordingWriter(recording, RecordingOwner(1, "0ther0", 0, 0))
+        RecordingWriter(recording, RecordingIdentity(1, "0ther0", 0, 0))
 
 
 async def test_older_copy_of_a_book_is_not_recorded_on(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from ocw_mcp import __version__
-from ocw_mcp.adapters.store.recording_files import RecordingOwner, RecordingWriter, encode_entry
+from ocw_mcp.adapters.store.recording_files import RecordingIdentity, RecordingWriter, encode_entry
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.policies import Policies
@@ -33,7 +33,7 @@ def recording(tmp_path: Path) -> Path:
 
 def altered(recording: Path, to: Path, version: str) -> Path:
     """Copy a recording as another version has made it, with one price changed."""
-    writer = RecordingWriter(to, RecordingOwner(1, "b00k07", 0, 0))
+    writer = RecordingWriter(to, RecordingIdentity(1, "b00k07", 0, 0))
     rows, done = [], False
     for number, at, entry in entries(recording):
         if hasattr(entry, "version"):
