@@ -248,7 +248,7 @@ def segments_of(directory: Path) -> list[Path]:
 
 
 def _packed(rows: Sequence[Row]) -> bytes:
-    body = zlib.compress(_encode([row[1:] for row in rows]), level=6)
+    body = zlib.compress(_encode([row[1:] for row in rows]), level=3)
     return _HEADER.pack(_MARKER, len(body), zlib.crc32(body), rows[0][0], len(rows)) + body
 
 

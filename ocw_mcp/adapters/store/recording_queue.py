@@ -9,6 +9,7 @@ state of the book instead of its last entry.
 import logging
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -94,6 +95,14 @@ class RecordingQueue:
         if own:
             self._require_whole(number)
         else:
+            (left,) = db.execute("SELECT COUNT(*) FROM recording_queue").fetchone()
+            if left:
+                log.warning(
+                    "the last %d entries of the recording %s are not in its files, and are dropped now, because "
+                    "another recording begins",
+                    left,
+                    known[0],
+                )
             with db.atomic():
                 db.conn.execute("DELETE FROM recording_queue")
         continues = own and known[3] == chain
@@ -170,6 +179,8 @@ class RecordingQueue:
             at = rows[-1][0] if rows else self._taken_at
             rows.append((at, *encode_entry(RecordedMark(now.seq, now.fingerprint, whole))))
             seq = now.seq
+        # What the files have is deleted here, because a transaction of its own would wait for the disk once more.
+        self._db.conn.execute(_RECORDED, (self._writer.last,))
         self._db.conn.executemany(_ADD, [(number + place, *row) for place, row in enumerate(rows, 1)])
         self._db.conn.execute(_PUT, (self._writer.name, number + len(rows), seq, now.chain))
         self._next = _Progress(number + len(rows), seq, begun)
@@ -190,6 +201,9 @@ class RecordingQueue:
     def close(self) -> None:
         """Move what is queued to the files, and close them."""
         self._move()
+        with suppress(sqlite3.Error), self._db.atomic():
+            # The next process deletes it if this one cannot.
+            self._db.conn.execute(_RECORDED, (self._writer.last,))
         self._writer.close()
 
     def _move(self) -> None:
@@ -197,8 +211,6 @@ class RecordingQueue:
         try:
             if rows := self._db.execute(_QUEUED, (self._writer.last,)).fetchall():
                 self._writer.append(rows)
-            with self._db.atomic():
-                self._db.conn.execute(_RECORDED, (self._writer.last,))
         except (OSError, sqlite3.Error) as error:
             if not self._failing:
                 log.error("the recording cannot be written (%s); its entries wait in the journal until it can", error)

@@ -1,6 +1,7 @@
 """A recording keeps every input of a live book across crashes, and its replay reaches the same fingerprint."""
 
 import asyncio
+import errno
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -10,7 +11,7 @@ from typing import Any, cast, get_args
 import msgspec
 import pytest
 
-from ocw_mcp.adapters.store import recording_files
+from ocw_mcp.adapters.store import recording_files, recording_queue
 from ocw_mcp.adapters.store.inputs import decode_input, encode_input
 from ocw_mcp.adapters.store.recording_files import (
     RecordingIdentity,
@@ -32,13 +33,13 @@ from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.live import Held, ListedLive, live_frames
 from tests.support.markets import START
-from tests.support.recordings import entries, record, replay, venue_of
+from tests.support.recordings import entries, record, replay, start_of, venue_of
 from tests.support.runs import Run, policies
 from tests.support.samples import sample
 from tests.support.stores import Crash, MemoryStore
 
 
-@pytest.mark.parametrize("every", [10, 1_000])
+@pytest.mark.parametrize("every", [10, pytest.param(1_000, marks=pytest.mark.slow)])
 async def test_recording_of_a_killed_book_replays_whole(
     every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,3 +292,49 @@ def test_every_kind_of_input_has_a_stored_form() -> None:
             event = sample(kind, full=full)
             name, payload = encode_input(event)
             assert decode_input(name, payload) == event, name
+
+
+async def test_full_disk_of_the_files_stops_nothing_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 10)
+    monkeypatch.setattr(recording_queue, "MOST_QUEUED", 5)
+    write, left = RecordingWriter.append, [4]
+
+    def append(self: RecordingWriter, rows: Sequence[recording_files.Row]) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, rows)
+
+    monkeypatch.setattr(RecordingWriter, "append", append)
+    recording = await whole_recording(tmp_path)
+    assert [each.number for each in entries(recording)] == list(range(1, len(entries(recording)) + 1))
+    assert (await replay(recording)).same
+    said = [each.message for each in caplog.records]
+    assert len([each for each in said if "cannot be written" in each]) == 1
+    assert "the recording is written again, and lacks nothing" in said
+
+
+async def test_second_recording_of_a_book_says_what_the_first_one_lacks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    book, first, second = tmp_path / "book", tmp_path / "first", tmp_path / "second"
+    store = opened(book)
+    run = live_run(store)
+    record(store, run.config, first)
+    store.die_at = 40
+    with pytest.raises(Crash):
+        await run.go()
+    copied = tmp_path / "copied"
+    shutil.copytree(book, copied)
+    store.close()
+    with closing(opened(copied)) as store:
+        run = live_run(store)
+        identity = RecordingIdentity(1, store.book, store.created_at, 7)
+        store.record(RecordingWriter(second, identity), start_of(store, run.config))
+        await run.go()
+        fingerprint = store.fingerprint
+    assert "entries of the recording b00k07-0-0 are not in its files, and are dropped now" in caplog.text
+    found = await replay(second)
+    assert (found.same, found.fingerprint) == (True, fingerprint)
