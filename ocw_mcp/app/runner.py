@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +20,8 @@ from ocw_mcp import __version__
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.control.heartbeat import Heartbeat, write_heartbeat
 from ocw_mcp.adapters.feeds.tape import TapeFeed
-from ocw_mcp.adapters.store.directory import StateLock
+from ocw_mcp.adapters.store.book import remove_book
+from ocw_mcp.adapters.store.directory import StateLock, has_book
 from ocw_mcp.adapters.store.figures import LastRun
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.paper import read_state
@@ -109,6 +110,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
         directory = job.state or Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="ocw-")))
         lock = kept.enter_context(StateLock(directory))
         commands = CommandFiles(directory, warn)
+        is_new = not has_book(directory)
         created_ns = time.time_ns()  # noqa: TID251 - distinguishes books; it never enters the engine
         store = SqliteStore.open(
             directory,
@@ -118,6 +120,8 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             check_lock=lock.require_held,
             accept=partial(_accept, job),
         )
+        if is_new:
+            kept.callback(_remove_if_empty, directory, store, lock)
         kept.callback(store.close)
         strict_remark = not_stricter(job.policies.strict, job.policies.policies, TAINTED_KEYS)
         for remark in (*job.policies.remarks, strict_remark, _changes(store.last_run(), job)):
@@ -176,6 +180,14 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
                 warn(missing)
         figures = _with_speed(figures, wall_s, book.engine.counters.candles - candles_before)
         return RunOutcome(figures, why, tuple(warnings))
+
+
+def _remove_if_empty(directory: Path, store: SqliteStore, lock: StateLock) -> None:
+    """Delete the new book of a run that never began: the account was refused, or the market gave nothing."""
+    if store.is_empty:
+        with suppress(BookError, OSError):
+            lock.require_held()
+            remove_book(directory)
 
 
 def _of_the_tape(feed: TapeFeed, flags: list[str], warn: Callable[[str], None]) -> dict[str, Any]:

@@ -122,6 +122,12 @@ class ExchangeVenue(Venue, Protocol):
     async def close(self) -> None:
         """Close all connections. Orders stay at the venue."""
 
+    def withdraw(self, ref: OrderRef) -> None:
+        """Reject an order whose `submit` runs, instead of sending it again after a ban or an overload.
+
+        A call of `cancel` follows when `submit` has returned. An order that the venue may have is not rejected.
+        """
+
     def set_instruments(self, instruments: Sequence[Instrument]) -> None:
         """Use the filters that the exchange reports from now on."""
 

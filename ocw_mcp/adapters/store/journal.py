@@ -97,6 +97,11 @@ class SqliteStore:
             opened.pop_all()
         return store
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever stored: the run was refused, or ended before its first frame."""
+        return self.chain_head == database.CHAIN_GENESIS
+
     def record(self, writer: RecordingWriter, start: RecordedStart) -> None:
         """Add every input from now on to a recording, also. Raises BookError if it does not belong to this book."""
         with _reading():

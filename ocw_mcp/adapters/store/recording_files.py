@@ -116,11 +116,7 @@ class RecordingWriter:
         try:
             require_own_directory(directory)
             make_directory(directory)
-            if (directory / OWNER).exists():
-                self.owner = _same_book(directory, owner)
-            else:
-                write_private(directory / OWNER, msgspec.json.encode(owner) + b"\n")
-                self.owner = owner
+            self.owner = _claimed(directory, owner)
             self._file = self._open()
         except OSError as error:
             raise _unusable(directory, error) from None
@@ -296,14 +292,21 @@ def _owner(directory: Path) -> RecordingIdentity:
     return owner
 
 
-def _same_book(directory: Path, owner: RecordingIdentity) -> RecordingIdentity:
-    found = _owner(directory)
-    if (found.book, found.made_at) != (owner.book, owner.made_at):
+def _claimed(directory: Path, owner: RecordingIdentity) -> RecordingIdentity:
+    """Return the identity of the recording of a book, new or existing. Raises BookError for another book's recording.
+
+    A book that never began is deleted; it leaves a recording without an entry, which another book may take.
+    """
+    found = _owner(directory) if (directory / OWNER).exists() else None
+    if found is not None and (found.book, found.made_at) == (owner.book, owner.made_at):
+        return found
+    if found is not None and any(_last_block(segment) is not None for segment in segments_of(directory)):
         raise BookError(
             f"{directory} has the recording of another book ({found.book}), and this book is {owner.book}; expected a "
             "new directory, or the recording of this book; name another directory"
         )
-    return found
+    write_private(directory / OWNER, msgspec.json.encode(owner) + b"\n")
+    return owner
 
 
 def _unusable(directory: Path, error: Exception) -> BookError:

@@ -40,6 +40,10 @@ class SilentVenue:
         """Raise InvariantError: a replay cancels no order."""
         raise _closed("cancel an order")
 
+    def withdraw(self, ref: OrderRef) -> None:
+        """Raise InvariantError: a replay has no order under way."""
+        raise _closed("withdraw an order")
+
     async def reports(self) -> AsyncIterator[VenueReport]:
         """Yield nothing."""
         await asyncio.Event().wait()

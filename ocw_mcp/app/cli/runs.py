@@ -9,6 +9,7 @@ import structlog
 import typer
 from rich.text import Text
 
+from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.store.directory import has_book
 from ocw_mcp.app import log
 from ocw_mcp.app.cli.options import RunRequest, print_json
@@ -81,12 +82,15 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False, record_to: Pa
     if request.state is not None:
         require_mode(request.state, mode)
     access = None
+    weights = Weights(parse_product(request.product) or Product.UM) if market == BINANCE else None
     if mode is not Mode.PAPER:
         state, product = require_exchange(mode, market, request.state), parse_product(request.product) or Product.UM
-        access, policies = open_access(mode, product, state, settings, policies, structlog.get_logger().warning)
+        access, policies = open_access(
+            mode, product, state, settings, policies, structlog.get_logger().warning, weights
+        )
     with line:
         line.show("opening the market")
-        feed, clock = _market(request, market, settings, line, paced)
+        feed, clock = _market(request, market, settings, line, paced, weights)
         job = Job(
             feed=feed,
             agent=request.agent if strategy is None else strategy.name,
@@ -120,7 +124,12 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False, record_to: Pa
 
 
 def _market(
-    request: RunRequest, market: str, settings: Settings, line: StatusLine, paced: Clock | None
+    request: RunRequest,
+    market: str,
+    settings: Settings,
+    line: StatusLine,
+    paced: Clock | None,
+    weights: Weights | None,
 ) -> tuple[Feed, Clock | None]:
     """Return the market of a run and its clock. Raises MarketUnreachable for a new book of a market without answer."""
     product, symbols = parse_product(request.product), parse_symbols(request.symbols)
@@ -151,6 +160,7 @@ def _market(
         request.interval,
         settings.binance_loopback,
         lambda done: line.show(f"reading the market's history: {done:.0%}"),
+        weights,
     )
     if not exists:
         require_reachable(product, settings.binance_loopback)

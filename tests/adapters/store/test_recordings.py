@@ -254,6 +254,13 @@ async def test_recording_of_another_book_is_refused(tmp_path: Path) -> None:
         RecordingWriter(recording, RecordingIdentity(1, "0ther0", 0, 0))
 
 
+async def test_recording_of_a_book_that_never_began_is_taken_by_the_next(tmp_path: Path) -> None:
+    recording = tmp_path / "recording"
+    RecordingWriter(recording, RecordingIdentity(1, "0ther0", 0, 0)).close()
+    fingerprint = await recorded(tmp_path / "book", recording, parts_of(70_000)[0], policy=WAKES)
+    assert (await replay(recording)).fingerprint == fingerprint
+
+
 async def test_older_copy_of_a_book_is_not_recorded_on(tmp_path: Path) -> None:
     book, recording = tmp_path / "book", tmp_path / "recording"
     first, second = parts_of(70_000, 200_000)

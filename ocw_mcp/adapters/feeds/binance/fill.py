@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from ocw_mcp.adapters.binance.transport import pause
+from ocw_mcp.adapters.binance.weights import Scope, Use
 from ocw_mcp.adapters.feeds.binance.candles import Added, CandleStore
 from ocw_mcp.adapters.feeds.binance.dispatch import Dispatcher
 from ocw_mcp.adapters.feeds.binance.exchange_info import USUAL_FUNDING_HOURS
@@ -195,7 +196,7 @@ class Filler:
         query |= {"endTime": last + 2 * interval - 1, "limit": limit}
         # A new book reports at once that the exchange cannot be reached; a running one waits.
         priority = Priority.URGENT if urgent else Priority.PATIENT
-        body = await self._rest.get(path, query, weight=weight, priority=priority)
+        body = await self._rest.get(path, query, weight=weight, use=Use.CANDLES, priority=priority)
         try:
             rows = _ROWS.decode(body)
         except msgspec.DecodeError as error:
@@ -210,7 +211,9 @@ class Filler:
 
     async def _fetch_fundings(self, symbol: str, since: int, until: int, priority: Priority) -> None:
         query: dict[str, str | int] = {"symbol": symbol, "startTime": since, "endTime": until, "limit": 1_000}
-        body = await self._rest.get("/fapi/v1/fundingRate", query, weight=1, priority=priority)
+        body = await self._rest.get(
+            "/fapi/v1/fundingRate", query, weight=1, use=Use.CANDLES, scope=Scope.FUNDING, priority=priority
+        )
         try:
             rows = _FUNDING_ROWS.decode(body)
         except msgspec.DecodeError as error:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from ocw_mcp.adapters.binance.transport import Transport, pause
+from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.feeds.binance.board import Board
 from ocw_mcp.adapters.feeds.binance.candles import CandleStore
 from ocw_mcp.adapters.feeds.binance.clock import ExchangeClock
@@ -55,14 +56,13 @@ class Plan(msgspec.Struct, frozen=True):
 class Session:
     """The connections and stores of one call of `BinanceFeed.frames`."""
 
-    def __init__(self, plan: Plan, transport: Transport) -> None:
+    def __init__(self, plan: Plan, transport: Transport, weights: Weights | None = None) -> None:
         self._plan, self._transport = plan, transport
         loop = asyncio.get_running_loop()
         product, symbols = plan.product, plan.symbols
         self._woken = asyncio.Event()
-        self.rest = RestClient(transport, product, plan.jitter)
+        self.rest = RestClient(transport, product, plan.jitter, weights)
         self.clock = ExchangeClock(transport, self.rest, product)
-        self.rest.now_ms = self.clock.now_ms
         self.notices = Notices(self.clock.now_ms, loop.time, self._woken.set)
         self.store = CandleStore(symbols, plan.interval)
         self.board = Board(symbols, product is Product.UM, plan.tick_ms)
@@ -214,7 +214,7 @@ class Session:
             except MarketUnreachable as error:
                 detail = f"the exchange cannot be reached: {error}"
                 self.notices.degrade(MARKET, "unreachable", detail[:300])
-                await pause(max(back_off_s(attempt, self._plan.jitter), self.rest.blocked_s))
+                await pause(max(back_off_s(attempt, self._plan.jitter), self.rest.weights.blocked_s))
                 attempt += 1
                 continue
             self.notices.restore(MARKET, "unreachable", "the exchange can be reached")
@@ -240,7 +240,7 @@ class Session:
             else:
                 self.notices.degrade(symbol, "status", f"the exchange does not trade it: {status[:40]}")
         if info.weight_limit is not None:
-            self.rest.set_limit(info.weight_limit)
+            self.rest.weights.set_limit(info.weight_limit)
         self._woken.set()
 
     async def _follow_info(self) -> None:
