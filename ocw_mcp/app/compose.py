@@ -10,6 +10,7 @@ from ocw_mcp.app.exchange_access import VENUE, ExchangeAccess
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.core.market.market import timeframes
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import ATTACHED, CLAUDE
 from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, ExchangeVenue, Feed, LiveFeed, MacroCalendar, Store
 from ocw_mcp.domain.state import Mode
@@ -53,13 +54,11 @@ class WiredRun:
         """
         market = feed.identity
         self.stamp = stamp(feed, access)
-        # The venue cancels an entry that had no price for this time; gaps of a few candles are common.
-        patience_ms = max(3 * market.interval, 5 * MINUTE)
         live = isinstance(feed, LiveFeed)
         self.clock = SimulatedClock() if clock is None else clock
         self.venue: PaperVenue | ExchangeVenue
         if access is None:
-            self.venue = PaperVenue(market.product, START_EQUITY, patience_ms, live=live)
+            self.venue = paper_venue(market.product, market.interval, live=live)
         else:
             assert isinstance(self.clock, LiveClock)
             self.venue = access.make_venue(store.book, market.symbols, self.clock)
@@ -86,6 +85,12 @@ class WiredRun:
         self.run = BookRun(
             self.engine, feed, self.venue, store, self.clock, self.decider, commands, listener, warn, macro
         )
+
+
+def paper_venue(product: Product, interval: int, *, live: bool) -> PaperVenue:
+    """Return the paper venue of a market with candles of `interval` (ms)."""
+    # The venue cancels an entry that had no price for this time; gaps of a few candles are common.
+    return PaperVenue(product, START_EQUITY, max(3 * interval, 5 * MINUTE), live=live)
 
 
 def require_timeframes(policies: LoadedPolicies, interval: int) -> None:

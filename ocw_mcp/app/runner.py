@@ -81,6 +81,8 @@ class Job(NamedTuple):
     """The account of a demo or live run; None for paper."""
     outside: Outside = Outside()
     """The sources outside of the exchange."""
+    record_to: Path | None = None
+    """The directory of a recording of all inputs; only of a live market."""
     embedded: bool = False
     """Whether a Python program runs the book: without log and signal handlers, and with warnings in the outcome."""
 
@@ -153,6 +155,11 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             job.access,
             job.outside.macro,
         )
+        if job.record_to is not None:
+            # Only a recorded run needs the replay, which this module imports.
+            from ocw_mcp.app.recording import record
+
+            record(job.record_to, store, book.stamp, book.config, created_ns // 1_000_000)
         if not job.embedded:
             log.debug("running", market=str(job.feed.identity), agent=job.agent, book=store.book)
         started, candles_before = book.clock.wall_ms(), book.engine.counters.candles

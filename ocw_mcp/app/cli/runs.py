@@ -39,10 +39,11 @@ FASTEST = "max"
 MAX_SPEED = 1_000_000
 
 
-def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
+def run_and_print(request: RunRequest, *, tape_only: bool = False, record_to: Path | None = None) -> None:
     """Run a book as requested; print its events and a report as text, or only the report as JSON.
 
-    `tape_only` is set for `ocw replay`. Raises OcwError for an error that the user can correct.
+    `tape_only` is set for `ocw replay`, and `record_to` is the directory of `ocw record`. Raises OcwError for an error
+    that the user can correct.
     """
     settings = load_settings(request.env, request.state, os.environ)
     log.configure(settings.log_level, quiet=not request.as_json)
@@ -105,6 +106,7 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
             strategy=strategy,
             access=access,
             outside=outside_of(settings, request.state, live=market == BINANCE),
+            record_to=record_to,
             progress=None if narrator is None else RunProgress(line, narrator, paced=clock is not None),
         )
         outcome = run(job, narrator)
