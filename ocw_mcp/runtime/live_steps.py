@@ -17,7 +17,7 @@ class LiveSteps:
         self._shell = shell
         # The check of the protocol takes longer than a frame of prices.
         self._feed = feed if isinstance(feed, LiveFeed) else None
-        self._days = feed if isinstance(feed, DailyFeed) else None
+        self._days: DailyFeed | None = feed if isinstance(feed, DailyFeed) else None
         self._watched_at = 0
 
     async def take(self, frame: Frame) -> None:

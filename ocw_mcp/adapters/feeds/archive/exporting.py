@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.adapters.feeds.archive.plan import FOLDERS, FUNDING, KLINES, METRICS
-from ocw_mcp.adapters.feeds.tape.derivatives import METRICS_EVERY
+from ocw_mcp.adapters.feeds.stamps import METRICS_EVERY
 from ocw_mcp.adapters.feeds.tape.options import STAMP_CHANGE
 from ocw_mcp.domain.errors import FetchError
 from ocw_mcp.domain.market import Candle, Frame, Funding, Mark, OrderBook, Product
