@@ -8,15 +8,13 @@ from random import Random  # noqa: TID251 - spreads repeated requests over time;
 
 import msgspec
 
-from ocw_mcp.adapters.binance.hosts import hosts_of
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.binance.network import NetworkTransport
 from ocw_mcp.adapters.binance.weights import Weights
-from ocw_mcp.adapters.control.keys import ApiKey
 from ocw_mcp.adapters.feeds.binance.exchange_info import fetch_info
 from ocw_mcp.adapters.feeds.binance.rest import RestClient
 from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.hosts import venue_hosts
-from ocw_mcp.adapters.venues.binance.signing import Credentials
 from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.app.connecting import AccountCalls, read_fingerprint
@@ -55,10 +53,9 @@ def binance_venue(
     """Return the venue of a book; `book` are the six characters of its client ids. Raises VenueRefused.
 
     `account` is the fingerprint of the only account on which it opens; None opens it on that of the key. `weights` is
-    the budget of the host of the market, which the venue shares if it has the same host.
+    the budget of the venue's host if others use it as well.
     """
-    is_shared = venue_hosts(mode, product, loopback).rest == hosts_of(product, loopback).rest
-    client = _client(mode, product, key, loopback, machine, weights if is_shared else None)
+    client = _client(mode, product, key, loopback, machine, weights)
     rights = rights_client(mode, product, key, loopback, machine)
     venue = _BoundVenue(client, book, symbols, rights=rights, jitter=Random().random)
     if account is not None:
@@ -108,8 +105,7 @@ def _client(
     weights: Weights | None = None,
 ) -> SignedClient:
     transport = NetworkTransport(venue_hosts(mode, product, loopback), machine.present, machine.speed)
-    credentials = Credentials(key.key, key.secret)
-    return SignedClient(transport, credentials, mode, product, loopback=loopback, weights=weights)
+    return SignedClient(transport, key, mode, product, loopback=loopback, weights=weights)
 
 
 @asynccontextmanager
@@ -152,10 +148,13 @@ def prove(
     symbol: str,
     policies: Policies,
     say: Callable[[str], None],
+    *,
+    account: str,
 ) -> Proof:
     """Trade the proving order of a mandate, and return its proof; `book` are the six characters of its client ids.
 
-    Raises VenueRefused, FeedError and MarketUnreachable.
+    `account` is the fingerprint of the account that the mandate is for. Raises VenueRefused, also if the key belongs
+    to another account, FeedError and MarketUnreachable.
     """
     machine = machine_clock(product, loopback)
 
@@ -168,7 +167,7 @@ def prove(
             if info.status.get(symbol) != "TRADING":
                 status = info.status.get(symbol, "not listed")
                 raise FeedError(f"{symbol} does not trade ({status}); expected a symbol that trades; name another")
-            venue = binance_venue(mode, product, key, loopback, book, (symbol,), machine, weights=weights)
+            venue = binance_venue(mode, product, key, loopback, book, (symbol,), machine, account, weights)
             venue.set_instruments([info.instruments[symbol]])
 
             async def mark() -> Decimal:

@@ -26,7 +26,7 @@ class Extreme(NamedTuple):
 EXTREMES: Final[Mapping[str, Extreme]] = {
     "funding_8h": Extreme(0.0005),
     "open_interest_change_24h": Extreme(0.10),
-    "taker_ratio_1h": Extreme(0.15, neutral=1.0, wake_size=0.3),
+    "taker_ratio_1h": Extreme(0.15, neutral=1.0, wake_size=0.45),
     "long_short_z": Extreme(1.5, wake_size=4.0),
     "liquidations_1h": Extreme(5_000_000.0),
     "basis": Extreme(0.30),
@@ -34,8 +34,9 @@ EXTREMES: Final[Mapping[str, Extreme]] = {
 """By metric: a rate per 8 h, a change in 24 h, a taker ratio (below 0.85 or above 1.15), standard deviations, quote
 currency in an hour, and a share a year.
 
-The taker ratio and the z-score are extreme about once a day in a calm market. With wakes from there on, the agent would
-be woken 9 % (ETHUSDT, 26 days of 2026 with metrics of a third) to 24 % (simulated) more often; with `wake_size` 3 %.
+The taker ratio and the z-score are extreme about once a day in a calm market. If they woke the agent from there on, it
+would wake 9 % (ETHUSDT in 26 days of 2026, nine of them with metrics) to 24 % (simulated market) more often; with
+`wake_size` it is 1 %.
 """
 
 WAKE_SIZES: Final = {metric: extreme.wake_size or extreme.size for metric, extreme in EXTREMES.items()}

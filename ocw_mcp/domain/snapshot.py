@@ -146,7 +146,9 @@ class Snapshot(msgspec.Struct, frozen=True):
         return {name: view.position for name, view in self.symbols.items() if view.position is not None}
 
     def quotes_others(self, reader: str) -> bool:
-        """Return whether the snapshot contains remarks of another principal than `reader`."""
+        """Return whether the snapshot contains texts of another author than `reader`, such as headlines."""
+        if any(each.text for each in self.context):
+            return True
         remarks = [self.note, *(each.remark for wake in self.wake for each in wake.reasons)]
         authors = {each.by for each in remarks if each is not None}
         authors |= {each.by for each in self.conditions if each.condition.reason}

@@ -13,15 +13,19 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.outlook_events import ContextRead, MacroRead
 from ocw_mcp.domain.regime import Level, RegimeReading
 from ocw_mcp.domain.steps import ContextSeen, MacroSeen, OutlookSeen, RegimeFitted
-from ocw_mcp.domain.time import DAY
+from ocw_mcp.domain.time import DAY, HOUR
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.anomaly import Anomalies, SymbolAnomalyState
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.regime import RegimeFollower
 
-MACRO_DAYS: Final = 62
-"""The age in days from which a macro reading counts as unknown: a month and its publication were missed."""
+MACRO_DAYS: Final = 14
+"""The age in days from which a macro reading counts as unknown: it has yields, which are published every few days."""
+CONTEXT_STALE: Final = 12 * HOUR
+"""The age (ms) from which a report from outside is stale: its source is read more often."""
+CONTEXT_OLDEST: Final = 7 * DAY
+"""The age (ms) from which a report from outside is not shown."""
 CONTEXT_KEPT: Final = 40
 """The most reports from outside that are kept."""
 
@@ -45,8 +49,7 @@ class Outlook:
         self.follower = RegimeFollower(config, effects)
         self.anomalies = Anomalies(config.symbols, wakes=config.policies.gate.anomaly < 1)
         self._macro: MacroReading | Unknown = Unknown("no macro source is configured")
-        self.context: tuple[ContextItem, ...] = ()
-        """What sources outside of the exchange reported, sorted by source."""
+        self._context: tuple[ContextItem, ...] = ()
 
     def take(self, seen: OutlookSeen) -> None:
         """Take what a worker or a source outside of the exchange gave."""
@@ -58,8 +61,8 @@ class Outlook:
                 self._effects.record(MacroRead(reading))
             case ContextSeen(items):
                 sources = {each.source for each in items}
-                kept = [each for each in self.context if each.source not in sources]
-                self.context = tuple(sorted([*kept, *items], key=lambda each: each.source))[:CONTEXT_KEPT]
+                kept = [each for each in self._context if each.source not in sources]
+                self._context = tuple(sorted([*kept, *items], key=lambda each: each.source))[:CONTEXT_KEPT]
                 self._effects.record(ContextRead(items))
 
     def regime(self, now: int) -> RegimeReading | Unknown:
@@ -80,6 +83,14 @@ class Outlook:
             return Unknown(f"the newest macro value is {days} days old")
         return macro
 
+    def context(self, now: int) -> tuple[ContextItem, ...]:
+        """Return what sources outside of the exchange reported, sorted by source: old reports as stale, or not."""
+        return tuple(
+            msgspec.structs.replace(each, stale=True) if now - each.at >= CONTEXT_STALE else each
+            for each in self._context
+            if now - each.at < CONTEXT_OLDEST
+        )
+
     def quadrant(self, now: int) -> Quadrant | Unknown:
         """Return the quadrant of the macro regime at `now` (ms)."""
         macro = self.macro(now)
@@ -99,10 +110,10 @@ class Outlook:
     def state(self) -> OutlookState:
         """Return all that must survive a restart."""
         tracker, level = self.follower.state()
-        return OutlookState(tracker, level, self.anomalies.state(), self._macro, self.context)
+        return OutlookState(tracker, level, self.anomalies.state(), self._macro, self._context)
 
     def restore(self, state: OutlookState, /) -> None:
         """Restore a state that `state` returned."""
         self.follower.restore((state.tracker, state.level))
         self.anomalies.restore(state.anomalies)
-        self._macro, self.context = state.macro, state.context
+        self._macro, self._context = state.macro, state.context

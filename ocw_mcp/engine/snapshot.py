@@ -119,7 +119,7 @@ def _snapshot(
         symbols=SymbolViews.of(views),
         regime=outlook.regime(now),
         macro=outlook.macro(now),
-        context=outlook.context,
+        context=outlook.context(now),
         scale=outlook.scale(now),
         daily_loss=account.day.loss(account.ledger.equity()) if account.day.today.opening else None,
         correlations=tuple(Correlation(first, second, market.correlation(first, second)) for first, second in pairs),

@@ -16,6 +16,7 @@ from ocw_mcp.domain.snapshot import Feasible, PositionView, Snapshot, SymbolView
 from ocw_mcp.domain.time import DAY, iso
 from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.render.outlook_text import anomaly_line, macro_name, regime_line, regime_name
+from ocw_mcp.render.outside_text import outside_lines
 from ocw_mcp.render.quotations import note_line, wake_line, wake_quotations
 from ocw_mcp.render.readings_text import (
     BRIEFED,
@@ -75,6 +76,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     if briefed:
         trades = tuple(each for each in trades if snapshot.at - each.closed_at < DAY)[-BRIEFED_TRADES:]
     lines += _listed("closed trades", [_trade(trade, snapshot.at) for trade in trades])
+    lines += outside_lines(snapshot)
     if reader and snapshot.quotes_others(reader):
         lines.append("this context has text of another client: your entries have stricter limits than max_size")
     whole = _with_block(snapshot) if briefed else set(snapshot.symbols)

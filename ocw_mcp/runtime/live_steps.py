@@ -12,11 +12,12 @@ from ocw_mcp.runtime.shell import Shell
 class LiveSteps:
     """Passes the frames of a live market to the venue and the engine of one shell."""
 
-    def __init__(self, shell: Shell, feed: Feed) -> None:
+    def __init__(self, shell: Shell, feed: Feed | None) -> None:
+        """Without a `feed` the steps only repeat inputs."""
         self._shell = shell
         # The check of the protocol takes longer than a frame of prices.
         self._feed = feed if isinstance(feed, LiveFeed) else None
-        self._days = feed if isinstance(feed, DailyFeed) else None
+        self._days: DailyFeed | None = feed if isinstance(feed, DailyFeed) else None
         self._watched_at = 0
 
     async def take(self, frame: Frame) -> None:
@@ -108,22 +109,27 @@ class LiveSteps:
         else:
             inputs = shell.store.inputs()
         for known in inputs:
-            shell.clock.hold(known.at)
-            match known.event:
-                case Frame():
-                    await self._process(known.event)
-                case TimerFired(timer):
-                    await shell.fire(timer)
-                case Command() | Asked():
-                    await shell.take_from_outside(known.event)
-                case RunEnds():
-                    await shell.take(known.event)
-                case DecisionReady() | DecisionFailed() | DecisionSubmitted():
-                    await shell.asking.take_output(known.event)
-                case _:
-                    await shell.take_report(known.event)
+            await self.repeat(known)
         shell.clock.release()
         shell.recorder.require_read()
+
+    async def repeat(self, known: StoredInput) -> None:
+        """Repeat one input at its time, while `repeating` of the shell is set. The clock stays at that time."""
+        shell = self._shell
+        shell.clock.hold(known.at)
+        match known.event:
+            case Frame():
+                await self._process(known.event)
+            case TimerFired(timer):
+                await shell.fire(timer)
+            case Command() | Asked():
+                await shell.take_from_outside(known.event)
+            case RunEnds():
+                await shell.take(known.event)
+            case DecisionReady() | DecisionFailed() | DecisionSubmitted():
+                await shell.asking.take_output(known.event)
+            case _:
+                await shell.take_report(known.event)
 
     async def _forget_degraded(self) -> None:
         """End what the feed of the run before has reported: a feed reports anew what it cannot rely on."""

@@ -60,6 +60,7 @@ def test_new_live_book_knows_its_derivatives_within_a_minute() -> None:
     assert_rows_of_source(rows_of(run), NOON)
 
 
+@pytest.mark.slow
 def test_derivatives_survive_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     # The checkpoint has the first rows, and the logged inputs later ones.
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 8)

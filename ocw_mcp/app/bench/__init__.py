@@ -20,6 +20,7 @@ FUNCTIONS: Final = {
     "answers": "answers:measure",
     "agent": "agent:measure",
     "regime": "regime:measure",
+    "outside": "outside:measure",
     "derivatives": "derivatives:measure",
     "memory": "runs:measure_memory",
 }

@@ -46,9 +46,9 @@ def test_extreme_reading_of_the_other_sign_is_another_event(metric: str) -> None
 
 
 def test_taker_ratio_wakes_by_its_distance_from_one() -> None:
-    assert woken("taker_ratio_1h", [1.0, 1.29, 0.71, 0.69, 1.31]) == [
-        (3, "outlier:taker_ratio_1h -0.31 from 1, now 0.69"),
-        (4, "outlier:taker_ratio_1h +0.31 from 1, now 1.31"),
+    assert woken("taker_ratio_1h", [1.0, 1.44, 0.56, 0.54, 1.46]) == [
+        (3, "outlier:taker_ratio_1h -0.46 from 1, now 0.54"),
+        (4, "outlier:taker_ratio_1h +0.46 from 1, now 1.46"),
     ]
 
 

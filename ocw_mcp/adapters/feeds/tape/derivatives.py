@@ -116,7 +116,7 @@ def _read(
         except ValueError as fault:
             counters.leave_out(name, number, str(fault))
             continue
-        counters.empty += msgspec.structs.astuple(row).count(None)
+        counters.empty += msgspec.structs.astuple(row)[: len(columns)].count(None)
         last, place = row, (name, number)
         if after is None or row.at > after:
             yield row

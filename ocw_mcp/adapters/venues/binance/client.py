@@ -7,12 +7,13 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
+from ocw_mcp.adapters.binance.clock import MEASURED_EVERY_S, SAMPLES, TIME_PATHS, ServerClock
 from ocw_mcp.adapters.binance.transport import NotSent, RestResponse, SignedTransport, pause
 from ocw_mcp.adapters.binance.weights import OverBudget, Scope, Use, Weights
-from ocw_mcp.adapters.venues.binance.clock import MEASURED_EVERY_S, NoTime, ServerClock
-from ocw_mcp.adapters.venues.binance.errors import Banned, Outcome, Refused, Unanswered, classify
+from ocw_mcp.adapters.venues.binance.errors import Banned, CallFailed, Outcome, Refused, Unanswered, classify
 from ocw_mcp.adapters.venues.binance.hosts import check_host
-from ocw_mcp.adapters.venues.binance.signing import Credentials, Signer
+from ocw_mcp.adapters.venues.binance.signing import Signer
 from ocw_mcp.domain.errors import MarketUnreachable
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.state import Mode
@@ -33,7 +34,7 @@ class SignedClient:
     def __init__(
         self,
         transport: SignedTransport,
-        credentials: Credentials,
+        key: ApiKey,
         mode: Mode,
         product: Product = Product.UM,
         *,
@@ -49,11 +50,11 @@ class SignedClient:
         check_host(mode, product, transport.rest, loopback)
         self.mode, self.product = mode, product
         self.transport = transport
-        self.clock = ServerClock(transport, product)
+        self.clock = ServerClock(transport.now_ms)
         self.weights = weights or Weights(product)
         self.weights.begin(self.clock.now_ms)
         self._host, self._loopback = transport.rest, loopback
-        self._signer = Signer(product, transport.rest, credentials, self.clock.now_ms)
+        self._signer = Signer(product, transport.rest, key, self.clock.now_ms)
 
     def now_ms(self) -> int:
         """Return the exchange's time, ms."""
@@ -63,9 +64,8 @@ class SignedClient:
         """Measure the exchange's time now and then; this never ends."""
         while True:
             # Without an answer the last measurement stays. A time that is wrong is refused, and measured again.
-            with contextlib.suppress(MarketUnreachable):
-                await self.clock.measure()
-                self.weights.follow(self.now_ms)
+            with contextlib.suppress(Banned, Unanswered):
+                await self.measure_time()
             await pause(MEASURED_EVERY_S)
 
     async def call(
@@ -84,7 +84,7 @@ class SignedClient:
         Raises Refused, Banned or Unanswered.
         """
         if not self.clock.measured:
-            await self._measure()
+            await self.measure_time()
         use = Use.REDUCTION if reduces else Use.ENTRY if orders else Use.QUERY
         try:
             return await self._once(method, path, params or {}, weight, orders, use)
@@ -92,7 +92,7 @@ class SignedClient:
             if refused.verdict.outcome is not Outcome.CLOCK:
                 raise
             try:
-                await self._measure()
+                await self.measure_time()
             except (Banned, Unanswered):
                 raise refused from None
         return await self._once(method, path, params or {}, weight, orders, use)
@@ -105,20 +105,21 @@ class SignedClient:
     async def subscription(self, *, weight: int) -> Mapping[str, str | int]:
         """Return the signed parameters of a subscription by the WebSocket API. Raises Banned or Unanswered."""
         if not self.clock.measured:
-            await self._measure()
+            await self.measure_time()
         self._admit(Use.QUERY, weight)
         return self._signer.subscription()
 
-    async def _measure(self) -> None:
-        self._admit(Use.QUERY, 3)
+    async def measure_time(self) -> None:
+        """Measure the exchange's time. Raises Banned or Unanswered."""
+        path = TIME_PATHS[self.product]
+        self._admit(Use.QUERY, SAMPLES)
         try:
-            await self.clock.measure()
-            self.weights.follow(self.now_ms)
-        except NoTime as error:
-            failure = self._failure("the time", error.answer)
-            raise failure if isinstance(failure, Banned) else Unanswered(str(error), sent=False) from None
-        except MarketUnreachable as error:
-            raise Unanswered(str(error), sent=False) from None
+            await self.clock.measure_by(lambda: self._answered(path, self.transport.request("GET", path)))
+        except Banned:
+            raise
+        except (CallFailed, MarketUnreachable) as error:
+            raise Unanswered(f"the exchange's time was not measured: {error}", sent=False) from None
+        self.weights.follow(self.now_ms)
 
     def _admit(self, use: Use, weight: int, orders: int = 0) -> None:
         try:

@@ -148,6 +148,10 @@ class BinanceVenue:
         """Ask for the cancellation of an order. What the exchange says about it comes as a report."""
         await self._sender.cancel(ref, now)
 
+    def withdraw(self, ref: OrderRef) -> None:
+        """Reject an order that waits to be sent again; a cancel of it follows."""
+        self._sender.withdraw(ref)
+
     async def cancel_foreign(self, order: OrderSeen, now: int) -> None:
         """Ask for the cancellation of an order that is not of this book; the next AccountSeen shows whether it went."""
         request = self._product.cancel_foreign(order)

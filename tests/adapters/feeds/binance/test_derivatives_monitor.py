@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import pytest
+
 from ocw_mcp.adapters.binance.transport import RestResponse
 from ocw_mcp.adapters.feeds.binance.derivatives import DerivativesMonitor
 from ocw_mcp.domain.errors import MarketUnreachable
@@ -208,6 +210,7 @@ def test_thirty_symbols_stay_below_a_fifth_of_the_weight() -> None:
     assert not run.notices
 
 
+@pytest.mark.slow
 def test_two_hundred_symbols_keep_the_limit_of_the_statistics() -> None:
     market = StatisticsMarket(tuple(f"COIN{number:03d}USDT" for number in range(200)))
     market.most_rows = 2
