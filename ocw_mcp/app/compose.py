@@ -11,7 +11,7 @@ from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.core.market.market import timeframes
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.orders import ATTACHED, CLAUDE
-from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, ExchangeVenue, Feed, LiveFeed, Store
+from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, ExchangeVenue, Feed, LiveFeed, MacroCalendar, Store
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import MINUTE, span_ms, span_name
 from ocw_mcp.engine.config import EngineConfig
@@ -45,6 +45,7 @@ class WiredRun:
         warn: Callable[[str], None] = lambda problem: None,
         make_decider: Callable[[Clock], Decider] | None = None,
         access: ExchangeAccess | None = None,
+        macro: MacroCalendar | None = None,
     ) -> None:
         """`make_decider` makes the decider of Claude or of a strategy; the default is the function `decider`.
 
@@ -82,7 +83,9 @@ class WiredRun:
         self.heartbeat_at: int | None = None
         """The machine's time (ms) of the last heartbeat that was written."""
         self.decider = make_decider(self.clock) if make_decider is not None else decider(agent, policies)
-        self.run = BookRun(self.engine, feed, self.venue, store, self.clock, self.decider, commands, listener, warn)
+        self.run = BookRun(
+            self.engine, feed, self.venue, store, self.clock, self.decider, commands, listener, warn, macro
+        )
 
 
 def require_timeframes(policies: LoadedPolicies, interval: int) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from ocw_mcp.adapters.binance.hosts import hosts_of
 from ocw_mcp.adapters.binance.network import NetworkTransport
+from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.feeds.binance.clock import ExchangeClock
 from ocw_mcp.adapters.feeds.binance.exchange_info import fetch_info
 from ocw_mcp.adapters.feeds.binance.feed import INTERVALS, BinanceFeed
@@ -62,11 +63,13 @@ def open_live(
     interval: str | None,
     loopback: str | None,
     progress: Callable[[float], None],
+    weights: Weights | None = None,
 ) -> LiveMarket:
     """Return the live market of some symbols; at an address of this machine if `loopback` names one.
 
-    `progress` gets the fetched part of the history, 0 to 1. Raises SettingsError and FeedError for invalid arguments,
-    and MarketUnreachable if there is no sandbox at `loopback`.
+    `progress` gets the fetched part of the history, 0 to 1. `weights` is the budget of the host if a venue uses it as
+    well. Raises SettingsError and FeedError for invalid arguments, and MarketUnreachable if there is no sandbox at
+    `loopback`.
     """
     try:
         step = MINUTE if interval is None else span_ms(interval)
@@ -86,6 +89,7 @@ def open_live(
         jitter=Random().random,
         brackets=paper_brackets,
         progress=progress,
+        weights=weights,
     )
     clock.follow(feed.exchange_ms)
     return LiveMarket(feed, clock)
@@ -148,13 +152,12 @@ def ask_exchange(product: Product, symbols: Sequence[str], loopback: str | None)
         clock = ExchangeClock(transport, rest, product)
         try:
             await clock.measure()
-            rest.now_ms = clock.now_ms
             info = await fetch_info(rest, product, symbols, paper_brackets)
             # The shortest of some requests measures the clock; half of its way is the error.
             error_ms = round(clock.round_trip_ms / 2)
-            limit = info.weight_limit or rest.weight_limit
+            limit = info.weight_limit or rest.weights.limit
             status = {symbol: info.status.get(symbol, "not listed") for symbol in symbols}
-            return ExchangeState(clock.offset_ms, error_ms, status, rest.used_weight, limit)
+            return ExchangeState(clock.offset_ms, error_ms, status, rest.weights.used_weight, limit)
         finally:
             await transport.close()
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from ocw_mcp.domain.market import Candle, FeedNotice, FeedNoticeKind, Frame
 from ocw_mcp.domain.orders import VenueNotice, VenueNoticeKind
-from ocw_mcp.domain.protocols import Feed, LiveFeed, SimulatedVenue, StoredInput
+from ocw_mcp.domain.protocols import DailyFeed, Feed, LiveFeed, SimulatedVenue, StoredInput
 from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, DecisionSubmitted, RunEnds, TimerFired
 from ocw_mcp.runtime.shell import Shell
 
@@ -16,6 +16,7 @@ class LiveSteps:
         self._shell = shell
         # The check of the protocol takes longer than a frame of prices.
         self._feed = feed if isinstance(feed, LiveFeed) else None
+        self._days = feed if isinstance(feed, DailyFeed) else None
         self._watched_at = 0
 
     async def take(self, frame: Frame) -> None:
@@ -65,6 +66,8 @@ class LiveSteps:
         known = {name: each.closed_at for name, each in self._shell.engine.market.symbols.items()}
         closed = {name: at for name, at in known.items() if at is not None}
         if not closed:
+            if self._days is not None:
+                self._days.read_days_of(self._shell.engine.config.policies.scale.regime_symbol)
             return None
         if self._feed is not None:
             self._feed.resume_at(closed)
@@ -83,6 +86,7 @@ class LiveSteps:
             shell.exchange.reopen()
         shell.downtime.begin(shell.clock.now())
         await shell.asking.ask_again()
+        await shell.fitting.ask_again()
         # A halt that waits takes effect before the end of an outage lets a decision through.
         await shell.poll()
         await self._forget_degraded()

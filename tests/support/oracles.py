@@ -285,21 +285,26 @@ def _added(record: VenueRecord, arrival: Arrival, intent: OrderIntent) -> Decima
 
 
 def same_books(
-    record: VenueRecord, journal: Journal, since: int = 0, until: int | None = None, *, named: bool = True
+    record: VenueRecord,
+    journal: Journal,
+    since: int = 0,
+    until: int | None = None,
+    *,
+    nameless_until: int | None = None,
 ) -> list[str]:
     """Every trade and change of the balance at the venue is in the journal once, and nothing else is.
 
-    What happened before `since` was before the book, and what happened after `until` may not have reached it. `named`
-    is false if the venue gives transfers no id: then their amounts are compared.
+    What happened before `since` was before the book, and what happened after `until` may not have reached it.
+    `nameless_until` is given if the venue gives transfers no id and has no list of them; see `_nameless_transfers`.
     """
     theirs: list[tuple[int, object]] = [(each.at, each.trade_id) for each in record.trades]
     ours, begun = list[object](), False
+    transfers = [each for each in record.changes if each.kind == "TRANSFER" and since <= each.at]
+    booked_transfers = list[events.TransferBooked]()
     for change in record.changes:
         if change.kind in ("FUNDING_FEE", "INSURANCE_CLEAR"):
             # What a liquidation costs is booked like a payment of the position.
             theirs.append((change.at, ("funding", change.symbol, change.amount)))
-        elif change.kind == "TRANSFER":
-            theirs.append((change.at, ("transfer", *([change.transaction] if named else []), change.amount)))
     for _, event in journal:
         match event:
             case events.OrderFilled() | events.OutsideFilled():
@@ -310,16 +315,46 @@ def same_books(
                 # The balance with which the book begins.
                 begun = True
             case events.TransferBooked():
-                ours.append(("transfer", *([event.transfer_id] if named else []), event.amount))
+                booked_transfers.append(event)
             case _:
                 pass
+    problems = list[str]()
+    if nameless_until is None:
+        theirs += [(each.at, ("transfer", each.transaction, each.amount)) for each in transfers]
+        ours += [("transfer", each.transfer_id, each.amount) for each in booked_transfers]
+    else:
+        problems = _nameless_transfers([(each.at, each.amount) for each in transfers], booked_transfers, nameless_until)
     known = Counter(row for at, row in theirs if since <= at)
     settled = Counter(row for at, row in theirs if since <= at and (until is None or at <= until))
     booked = Counter(ours)
-    missing = [f"{row} of the venue is missing in the journal" for row in settled - booked]
-    return missing + [
+    problems += [f"{row} of the venue is missing in the journal" for row in settled - booked]
+    return problems + [
         f"{row} is in the journal {booked[row]} times, at the venue {known[row]} times" for row in booked - known
     ]
+
+
+def _nameless_transfers(
+    theirs: Sequence[tuple[int, Decimal]], ours: Sequence[events.TransferBooked], until: int
+) -> list[str]:
+    """Each reported transfer is one of the venue's, and all transfers until a time are in the journal.
+
+    A transfer whose event was lost is booked by the difference of the balance that it leaves. Several of them leave one
+    difference, so their sum is compared.
+    """
+    known, reported = Counter(theirs), [each for each in ours if not each.transfer_id.startswith("found-")]
+    counted = Counter((each.transferred_at, each.amount) for each in reported)
+    problems = [f"a transfer of {amount} at {at} is in the journal too often" for at, amount in counted - known]
+    booked, sums = (
+        sum((each.amount for each in ours), ZERO),
+        {sum((amount for at, amount in theirs if at <= until), ZERO)},
+    )
+    for at, amount in theirs:
+        if at > until:
+            sums |= {each + amount for each in sums}
+    if booked not in sums:
+        expected = " or ".join(str(each) for each in sorted(sums))
+        problems.append(f"the journal has transfers of {booked} in all, expected {expected}")
+    return problems
 
 
 def time_without(since: int, until: int, away: Sequence[Span]) -> int:

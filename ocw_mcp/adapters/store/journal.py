@@ -93,6 +93,11 @@ class SqliteStore:
             opened.pop_all()
         return store
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever stored: the run was refused, or ended before its first frame."""
+        return self.chain_head == database.CHAIN_GENESIS
+
     def append(self, at: int, event: DomainEvent) -> int:
         """Add a domain event to the current transaction; return its sequence."""
         seq = self.last_seq + 1

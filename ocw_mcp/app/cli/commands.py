@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ocw_mcp import __version__
-from ocw_mcp.app.cli import books, clients, connect, control, gate, measure, regime
+from ocw_mcp.app.cli import books, clients, connect, control, gate, macro, measure, regime
 from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption, RunRequest, group, option, print_json
 from ocw_mcp.app.cli.tapes import tape
 from ocw_mcp.app.output import say
@@ -114,7 +114,7 @@ def show_policies(
         console.print(policies_view.file_table(loaded))
 
 
-_REPORTS = (gate.gate_report, regime.regime)
+_REPORTS = (gate.gate_report, regime.regime, macro.macro)
 for _command in (run, replay, *connect.COMMANDS, *books.COMMANDS, *control.COMMANDS, *_REPORTS, clients.mcp):
     app.command()(_command)
 for _name, _group in {

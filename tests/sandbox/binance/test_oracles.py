@@ -293,6 +293,28 @@ def test_journal_with_each_transfer_once_equals_the_books() -> None:
     assert len(same_books(record, [(NOW, event), (NOW, event)], NOW)) == 1
 
 
+def transfer(amount: int, name: str, at: int = NOW) -> tuple[int, events.JournalEvent]:
+    return at, events.TransferBooked(name, D(amount), at)
+
+
+def test_transfers_without_an_id_are_compared_by_their_sum_until_a_time() -> None:
+    trader, record = trading()
+    trader.account.advance(NOW)
+    for amount in (-100, 30):
+        trader.account.transfer(D(amount), NOW)
+    begin = transfer(10_000, "found-0", NOW - 1)
+    (missing,) = same_books(record, [begin], NOW, nameless_until=NOW)
+    assert missing == "the journal has transfers of 0 in all, expected -70.00000000"
+    assert same_books(record, [begin], NOW, nameless_until=NOW - 1) == []
+    for until in (NOW - 1, NOW):
+        assert same_books(record, [begin, transfer(-70, "found-1")], NOW, nameless_until=until) == []
+        each = [begin, transfer(-100, "USDT-1"), transfer(30, "found-1")]
+        assert same_books(record, each, NOW, nameless_until=until) == []
+        (twice, total) = same_books(record, [*each, transfer(-100, "USDT-2")], NOW, nameless_until=until)
+        assert "a transfer of -100 at" in twice
+        assert "transfers of -170 in all" in total
+
+
 def test_funding_that_is_booked_twice_is_noticed() -> None:
     trader, record = trading()
     trader.order("BUY", "0.02")
