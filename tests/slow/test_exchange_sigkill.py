@@ -1,0 +1,232 @@
+"""A demo book in a process of its own is killed (SIGKILL) at each point of an order's life, and started again.
+
+The sandbox exchange runs in another process, and writes what happened on its account. Each point has one entry: the
+process of the book dies there (`tests.support.dying_process`), and the next process finds what became of the order.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from threading import Event
+from typing import Any, Final
+from urllib.request import urlopen
+
+import pytest
+
+import ocw_mcp
+from ocw_mcp.adapters.control.address import ADDRESS, read_address
+from ocw_mcp.adapters.store.book import peek_book
+from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.domain import events
+from ocw_mcp.domain.errors import AttachError
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.time import SECOND
+from tests.support.dying_process import POINTS
+from tests.support.exchange_books import AGAIN_MS, NOTICE_MS, UNKNOWN_SPOT_MS
+from tests.support.oracles import (
+    Journal,
+    Limits,
+    Span,
+    converged,
+    one_order_per_leg,
+    protected,
+    same_books,
+    within_budget,
+)
+from tests.support.recorded_sandbox import BEGIN, read_record
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+ROOT: Final = Path(__file__).parents[2]
+SPEED: Final = 10
+"""Ten seconds of the market a second: what the book waits for at the exchange comes sooner."""
+WAIT_S: Final = 40.0
+POLICY: Final = 'extends = "default"\nname = "policy"\n[pace]\nreentry_s = 0\n'
+"""The shipped limits, but a symbol may be bought again at once."""
+
+
+def until(check: Callable[[], Any]) -> Any:
+    """Return the first true result of a check, which is made at most WAIT_S / 0.05 times."""
+    for _ in range(round(WAIT_S / 0.05)):
+        if found := check():
+            return found
+        Event().wait(0.05)  # another process works
+    raise AssertionError(f"waited in vain, at last for {found!r}")
+
+
+class Desk:
+    """The directory of a book, the address of its exchange, and the process of the book."""
+
+    def __init__(self, directory: Path, product: Product, address: str) -> None:
+        self.book, self.product, self.address = directory / "book", product, address
+        self.output, self.armed = directory / "run.out", directory / "armed"
+        self.environment = {**os.environ, "BINANCE_LOOPBACK": address, "PYTHONPATH": str(ROOT)}
+        self.policy = directory / "policy.toml"
+        self.policy.write_text(POLICY)
+        self.clients = ExitStack()
+        self.process = subprocess.Popen[bytes]("true")
+
+    def command(self, module: str, *words: str) -> list[str]:
+        own = ["--mode", "demo", "--product", self.product, "--state", str(self.book)]
+        return [sys.executable, "-m", module, *words, *own]
+
+    def connect(self) -> None:
+        words = self.command("ocw_mcp", "connect", "--sandbox-key", "--set-up", "--symbols", "BTCUSDT")
+        subprocess.run(words, env=self.environment, check=True, capture_output=True, cwd=self.book.parent)
+
+    def start(self, point: str) -> None:
+        """Start the process of the book, which dies at a point of an order's life, and wait until it trades."""
+        words = ["run", "--market", "binance", "--symbols", "BTCUSDT", "--agent", "none", "--serve", "127.0.0.1:0"]
+        words += ["--policies", str(self.policy)]
+        (self.book / ADDRESS).unlink(missing_ok=True)
+        self.armed.unlink(missing_ok=True)
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command("tests.support.dying_process", point, *words),
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                cwd=self.book.parent,
+            )
+        until(lambda: read_address(self.book) or self.process.poll() is not None)
+        assert self.process.poll() is None, self.output.read_text()
+        self.client = self.clients.enter_context(ocw_mcp.connect(self.book))
+        until(lambda: (found := self.client.status()).equity != "0" and not found.meta.catching_up)
+
+    def stop(self) -> None:
+        """End the process of the book as Ctrl-C does."""
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(timeout=30) == 0, self.output.read_text()
+
+    def buy(self, key: str, limit_at: float | None = None) -> str:
+        """Ask for an entry of 5 % of equity, with a limit at a share of the price; return the id of its preview."""
+
+        def preview() -> Any:
+            last = float(self.client.prices("BTCUSDT", "1m", 1).rows[-1][4])
+            limit = None if limit_at is None else round(last * limit_at)
+            found = self.client.preview("BTCUSDT", "BUY", size=0.05, stop=round(last * 0.97), limit=limit)
+            return found
+
+        found = preview()
+        if found.preview_id is None:
+            until(lambda: preview().preview_id)
+            found = preview()
+        self.place(found.preview_id, key)
+        return str(found.preview_id)
+
+    def place(self, preview: str, key: str) -> None:
+        """Ask for the order of a preview; the process may die, or refuse it."""
+        # A refusal is an AttachError, too.
+        with suppress(AttachError):
+            self.client.place(preview, key=key)
+
+    def flat(self) -> bool:
+        """Return whether the book and the account have neither a position nor an order."""
+        found, account = self.client.status(), self.account()
+        return not (found.open_positions or found.live_orders or account["orders"] or account.get("algoOrders"))
+
+    def rests(self) -> bool:
+        """Return whether the book has an order, and the account the same number of them, without a position."""
+        found, account = self.client.status(), self.account()
+        return bool(found.live_orders == len(account["orders"]) > 0 and not found.open_positions)
+
+    def protected(self) -> bool:
+        """Return whether the book has a position, and a stop that is at the exchange."""
+        found, account = self.client.status(), self.account()
+        stops = account.get("algoOrders", account["orders"])
+        return bool(found.open_positions and not found.unprotected and stops)
+
+    def now(self) -> int:
+        return int(self.read("clock")["now"])
+
+    def account(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.read("account")
+        return found
+
+    def read(self, name: str) -> Any:
+        with urlopen(f"{self.address}/sandbox/{name}") as answer:
+            return json.load(answer)
+
+    def journal(self) -> tuple[str, Journal]:
+        """Return the name of the book and the events of its journal, while no process runs."""
+        stored = peek_book(self.book)
+        with closing(SqliteStore.open(self.book, stored.stamp, book_id=stored.book, created_at=0)) as store:
+            return stored.book, list(store.all_events())
+
+
+def steps(journal: Journal) -> list[str]:
+    """Return what the journal has of the last entry and its stop."""
+    last = max(each.ref.n for _, each in journal if isinstance(each, events.OrderIntended))
+    kinds = events.OrderIntended | events.OrderAccepted | events.OrderFilled
+    of_last = (each for _, each in journal if isinstance(each, kinds) and each.ref.n == last)
+    return [f"{each.ref.leg.name} {type(each).__name__}" for each in of_last]
+
+
+@contextmanager
+def exchange(directory: Path, product: Product) -> Iterator[Desk]:
+    """Run the sandbox exchange; its record is in the directory when the block has ended."""
+    words = ["-m", "tests.support.recorded_sandbox", product, str(SPEED), str(directory / "record.json")]
+    with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, cwd=ROOT, text=True) as server:
+        assert server.stdout is not None
+        desk = Desk(directory, product, server.stdout.readline().strip())
+        try:
+            yield desk
+        finally:
+            desk.clients.close()
+            if desk.process.poll() is None:
+                desk.process.kill()
+                desk.process.wait()
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(timeout=30) == 0
+
+
+def found_by_oracles(directory: Path, desk: Desk, away: Sequence[Span], until_ms: int) -> list[str]:
+    """Return what the oracles find in the record of the exchange and the journal of the book."""
+    record, spot = read_record(directory / "record.json"), desk.product is Product.SPOT
+    book, journal = desk.journal()
+    policy = load_policies(None).policies
+    limits = Limits(policy.exposure.max_gross, policy.position.max_share)
+    unknown_ms = UNKNOWN_SPOT_MS if spot else policy.stop.deadline_s * SECOND
+    spans = {"notice_ms": NOTICE_MS, "again_ms": AGAIN_MS, "unknown_ms": unknown_ms}
+    return [
+        *one_order_per_leg(record, journal, book),
+        *converged(record, journal, NOTICE_MS, until_ms, away),
+        *protected(record, journal, until_ms, **spans, away=away),
+        *within_budget(record, journal, book, limits),
+        *same_books(record, journal, BEGIN, until_ms, named=not spot),
+    ]
+
+
+@pytest.mark.requirement("E05")
+@pytest.mark.parametrize("product", [Product.UM, Product.SPOT])
+def test_process_killed_at_each_point_of_an_order_restarts_to_the_account(product: Product, tmp_path: Path) -> None:
+    away, seen, became = list[Span](), dict[str, list[str]](), dict[str, str]()
+    following = dict(zip(POINTS, [*POINTS[1:], "none"], strict=True))
+    with exchange(tmp_path, product) as desk:
+        desk.connect()
+        desk.start(POINTS[0])
+        for number, point in enumerate(POINTS):
+            desk.armed.touch()
+            # An order at the market is accepted and filled at once, so the one that is accepted has a limit below.
+            preview = desk.buy(f"order {number}", 0.99 if point == "accepted" else None)
+            assert desk.process.wait(timeout=WAIT_S) == -signal.SIGKILL, point
+            died = desk.now()
+            seen[point] = steps(desk.journal()[1])
+            desk.start(following[point])
+            away.append((died, desk.now()))
+            # A client that got no answer asks again, with the same key.
+            desk.place(preview, f"order {number}")
+            until(lambda: desk.flat() or desk.protected() or (point == "accepted" and desk.rests()))
+            became[point] = "flat" if desk.flat() else "protected" if desk.protected() else "resting"
+            if not desk.flat():
+                desk.client.close("BTCUSDT")
+            until(desk.flat)
+        desk.stop()
+        ended = desk.now()
+    assert (seen, became) == ({}, {})
+    assert found_by_oracles(tmp_path, desk, away, ended) == []
