@@ -45,7 +45,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 ROOT: Final = Path(__file__).parents[2]
 SPEED: Final = 10
 """Ten seconds of the market a second: what the book waits for at the exchange comes sooner."""
-WAIT_S: Final = 40.0
+WAIT_S: Final = 90.0
 POLICY: Final = 'extends = "default"\nname = "policy"\n[pace]\nreentry_s = 0\n'
 """The shipped limits, but a symbol may be bought again at once."""
 
@@ -109,8 +109,7 @@ class Desk:
         def preview() -> Any:
             last = float(self.client.prices("BTCUSDT", "1m", 1).rows[-1][4])
             limit = None if limit_at is None else round(last * limit_at)
-            found = self.client.preview("BTCUSDT", "BUY", size=0.05, stop=round(last * 0.97), limit=limit)
-            return found
+            return self.client.preview("BTCUSDT", "BUY", size=0.05, stop=round(last * 0.97), limit=limit)
 
         found = preview()
         if found.preview_id is None:
