@@ -7,7 +7,7 @@ import pytest
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
-from ocw_mcp.domain.protocols import DecisionRequest
+from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.sandbox.binance.account.api import FuturesApi
 from tests.support.examples import slow_after
@@ -49,7 +49,7 @@ def test_decision_after_a_flatten_has_no_effect_on_a_flat_account(late: Decision
     api = outcome.exchange.exchange.account
     assert isinstance(api, FuturesApi)
     state = api.account.state
-    assert (state.position(BTC).quantity, state.open, state.waiting) == (0, {}, {})
+    assert state.position(BTC).quantity == len(state.open) == len(state.waiting) == 0
     (taken,) = seconds(outcome, events.CommandTaken)
     arrived = [(each.at - BEGIN) / 1_000 for each in outcome.record.arrivals]
     # The account is flat within a second of the command, long before the decision comes, and no order comes after.

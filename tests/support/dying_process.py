@@ -66,7 +66,7 @@ def die_after_sending(part: str) -> None:
             die()
         return answer
 
-    DirectHttp.request = sent  # type: ignore[method-assign]
+    DirectHttp.request = sent  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":
