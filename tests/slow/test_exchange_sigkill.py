@@ -74,7 +74,7 @@ class Desk:
         self.policy = directory / "policy.toml"
         self.policy.write_text(POLICY)
         self.clients = ExitStack()
-        self.process = subprocess.Popen[bytes]("true")
+        self.process: subprocess.Popen[bytes]
 
     def command(self, module: str, *words: str) -> list[str]:
         own = ["--mode", "demo", "--product", self.product, "--state", str(self.book)]
@@ -197,7 +197,7 @@ def exchange(directory: Path, product: Product) -> Iterator[Desk]:
             yield desk
         finally:
             desk.clients.close()
-            if desk.process.poll() is None:
+            if hasattr(desk, "process"):
                 desk.process.kill()
                 desk.process.wait()
             server.send_signal(signal.SIGTERM)
