@@ -90,6 +90,23 @@ def require_own_file(path: Path) -> None:
         raise FileRefused(problem)
 
 
+def read_own(directory: Path, name: str, most: int) -> bytes | None:
+    """Return a file of a state directory that only its owner may read; None if there is none.
+
+    Raises BookError if it cannot be read or trusted.
+    """
+    require_own_directory(directory)
+    path = directory / name
+    try:
+        return read_file(path, most, private=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except FileRefused as error:
+        raise BookError(str(error)) from None
+    except OSError as error:
+        raise BookError(f"{path} cannot be read: {error.strerror}; run as the user who runs the engine") from None
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Write a file completely or not at all, for its owner only (as root: the directory's owner). Raises BookError."""
     try:

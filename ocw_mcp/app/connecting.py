@@ -5,42 +5,32 @@ All checks only read. `set_up` changes the settings of the account, and nothing 
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Final, NamedTuple, Protocol, TypeVar
-
-import msgspec
+from typing import Final, NamedTuple, TypeVar
 
 from ocw_mcp.adapters.control.keys import account_fingerprint
 from ocw_mcp.adapters.feeds.binance.clock import LIMIT_MS
 from ocw_mcp.adapters.venues.binance.errors import Banned, CallFailed, Outcome, Refused, Unanswered
-from ocw_mcp.adapters.venues.binance.rest_wire import KeyRights
+from ocw_mcp.adapters.venues.binance.queries import RIGHTS, Caller
+from ocw_mcp.adapters.venues.binance.rest_wire import (
+    AccountConfig,
+    BalanceRow,
+    KeyRights,
+    PositionRow,
+    SymbolConfig,
+    UnreadableAnswer,
+    decode,
+)
+from ocw_mcp.adapters.venues.binance.spot.wire import SpotAccountRow
 from ocw_mcp.app.views.market_checks import Check, CheckVerdict
 from ocw_mcp.domain.errors import MarketUnreachable, VenueRefused
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.state import Mode
 
-RESTRICTIONS: Final = "/sapi/v1/account/apiRestrictions"
 _WRONG_KEY: Final = frozenset({-2008, -2014, -2015})
 _WRONG_SECRET: Final = -1022
 _SHOWN: Final = 5
 _T = TypeVar("_T")
-
-
-class Calls(Protocol):
-    """Signed calls to one account, as `SignedClient` makes them."""
-
-    async def call(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str | int] | None = None,
-        *,
-        weight: int,
-        orders: int = 0,
-        reduces: bool = False,
-    ) -> bytes: ...
-
-    def now_ms(self) -> int: ...
 
 
 class AccountCalls(NamedTuple):
@@ -48,8 +38,8 @@ class AccountCalls(NamedTuple):
 
     mode: Mode
     product: Product
-    calls: Calls
-    permissions: Calls | None
+    calls: Caller
+    permissions: Caller | None
     """None if no host of the mode knows the permissions of the key, as in demo trading."""
     machine_ms: Callable[[], int]
     """Returns the time of the machine, ms."""
@@ -67,46 +57,12 @@ class AccountFound(NamedTuple):
     """The balance of each asset of which there is some."""
 
 
-class _Config(msgspec.Struct):
-    can_trade: bool = msgspec.field(name="canTrade", default=False)
-    hedged: bool = msgspec.field(name="dualSidePosition", default=True)
-    multi_assets: bool = msgspec.field(name="multiAssetsMargin", default=True)
-
-
-class _SymbolConfig(msgspec.Struct):
-    symbol: str
-    margin_type: str = msgspec.field(name="marginType")
-
-
-class _Balance(msgspec.Struct):
-    alias: str = msgspec.field(name="accountAlias")
-    asset: str
-    balance: Decimal
-
-
-class _Position(msgspec.Struct):
-    symbol: str
-    amount: Decimal = msgspec.field(name="positionAmt")
-
-
-class _SpotBalance(msgspec.Struct):
-    asset: str
-    free: Decimal
-    locked: Decimal
-
-
-class _SpotAccount(msgspec.Struct):
-    balances: list[_SpotBalance]
-    uid: int
-    can_trade: bool = msgspec.field(name="canTrade", default=False)
-
-
-async def read(account: AccountCalls, path: str, kind: type[_T], weight: int, of: Calls | None = None) -> _T:
+async def read(account: AccountCalls, path: str, kind: type[_T], weight: int, of: Caller | None = None) -> _T:
     """Return the answer to a signed GET request. Raises VenueRefused, and MarketUnreachable without an answer."""
     body = await answered(account, (of or account.calls).call("GET", path, weight=weight), path)
     try:
-        return msgspec.json.decode(body, type=kind, strict=False)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return decode(body, kind, path)
+    except UnreadableAnswer:
         # The answer is not shown: it may name the account.
         why = f"{path} was answered with other fields than expected; try again, and update OCW if that stays so"
         raise MarketUnreachable(why) from None
@@ -177,7 +133,7 @@ async def check_permissions(account: AccountCalls) -> Check:
     if account.permissions is None:
         why = "not checkable in demo trading, which does not tell what a key may do; there is only test money"
         return _ok("permissions", why)
-    may = await read(account, RESTRICTIONS, KeyRights, 1, account.permissions)
+    may = await read(account, RIGHTS, KeyRights, 1, account.permissions)
     moves = {
         "withdraw": may.withdrawals,
         "transfer to other users": may.internal_transfer,
@@ -207,15 +163,14 @@ async def read_fingerprint(account: AccountCalls) -> str:
 
 
 async def _spot(account: AccountCalls) -> tuple[AccountFound, bool, list[Check]]:
-    answer = await read(account, "/api/v3/account", _SpotAccount, 20)
+    answer = await read(account, "/api/v3/account", SpotAccountRow, 20)
     balances = {each.asset: each.free + each.locked for each in answer.balances if each.free + each.locked}
-    fingerprint = account_fingerprint(account.mode, account.product, str(answer.uid))
-    return AccountFound(fingerprint, balances), answer.can_trade, []
+    return AccountFound(_fingerprint(account, answer.uid), balances), answer.may_trade, []
 
 
 async def _futures(account: AccountCalls, symbols: Sequence[str]) -> tuple[AccountFound, bool, list[Check]]:
     found = await _futures_account(account)
-    config = await read(account, "/fapi/v1/accountConfig", _Config, 5)
+    config = await read(account, "/fapi/v1/accountConfig", AccountConfig, 5)
     todo = f"run ocw connect --mode {account.mode} --set-up, while no position is open"
     checks = [
         _problem("position mode", "hedge mode, in which OCW does not trade", todo)
@@ -230,21 +185,29 @@ async def _futures(account: AccountCalls, symbols: Sequence[str]) -> tuple[Accou
         checks.append(_problem("margin type", f"not isolated: {', '.join(crossed)}", todo))
     else:
         checks.append(_ok("margin type", f"isolated for {', '.join(symbols)}"))
-    return found, config.can_trade, checks
+    return found, config.may_trade, checks
 
 
 async def _futures_account(account: AccountCalls) -> AccountFound:
-    rows = await read(account, "/fapi/v3/balance", list[_Balance], 5)
+    rows = await read(account, "/fapi/v3/balance", list[BalanceRow], 5)
     if not rows:
         raise VenueRefused(
             f"{account.where} knows no futures account of this key; open one in the exchange's app, and try again"
         )
-    fingerprint = account_fingerprint(account.mode, account.product, rows[0].alias)
-    return AccountFound(fingerprint, {each.asset: each.balance for each in rows if each.balance})
+    return AccountFound(_fingerprint(account, rows[0].alias), {each.asset: each.total for each in rows if each.total})
+
+
+def _fingerprint(account: AccountCalls, name: str | int) -> str:
+    """Return the fingerprint of an account from the exchange's name of it. Raises MarketUnreachable without one."""
+    if not name:
+        raise MarketUnreachable(
+            f"{account.where} did not name the account of the key; try again, and update OCW if that stays so"
+        )
+    return account_fingerprint(account.mode, account.product, str(name))
 
 
 async def _crossed(account: AccountCalls, symbols: Sequence[str]) -> list[str]:
-    rows = await read(account, "/fapi/v1/symbolConfig", list[_SymbolConfig], 5)
+    rows = await read(account, "/fapi/v1/symbolConfig", list[SymbolConfig], 5)
     isolated = {row.symbol for row in rows if row.margin_type.upper() == "ISOLATED"}
     return [symbol for symbol in symbols if symbol not in isolated]
 
@@ -257,8 +220,8 @@ async def set_up(account: AccountCalls, symbols: Sequence[str]) -> AsyncIterator
     if account.product is Product.SPOT:
         yield _ok("settings", "spot needs none")
         return
-    rows = await read(account, "/fapi/v3/positionRisk", list[_Position], 5)
-    if held := [f"{plain(row.amount)} {row.symbol}" for row in rows if row.amount != ZERO]:
+    rows = await read(account, "/fapi/v3/positionRisk", list[PositionRow], 5)
+    if held := [f"{plain(row.quantity)} {row.symbol}" for row in rows if row.quantity != ZERO]:
         raise VenueRefused(
             f"the account has open positions ({', '.join(held[:_SHOWN])}), and its settings are changed only while "
             "there is none; nothing was changed; close them, and run it again"

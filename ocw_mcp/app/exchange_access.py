@@ -5,10 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
+from ocw_mcp.adapters.binance.hosts import hosts_of
+from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.control import mandate
-from ocw_mcp.adapters.control.keys import ApiKey, Connection, HostClass, checked_form, find_connection
+from ocw_mcp.adapters.control.keys import Connection, HostClass, checked_form, find_connection
 from ocw_mcp.adapters.store.book import peek_book
 from ocw_mcp.adapters.store.directory import has_book
+from ocw_mcp.adapters.venues.binance.hosts import venue_hosts
 from ocw_mcp.app.markets import BINANCE
 from ocw_mcp.app.policy_loader import LoadedPolicies, under_mandate
 from ocw_mcp.app.settings import Settings
@@ -86,10 +90,12 @@ def open_access(
     settings: Settings,
     policies: LoadedPolicies,
     warn: Callable[[str], None],
+    weights: Weights | None = None,
 ) -> tuple[ExchangeAccess, LoadedPolicies]:
     """Return the account of a demo or live run and its policies; those of a live run are under its mandate.
 
-    Raises SettingsError and BookError if the key was not checked, or if live mode has no valid mandate.
+    `weights` is the budget of the host of the market, which the venue shares unless it has another host, as in demo
+    trading. Raises SettingsError and BookError if the key was not checked, or if live mode has no valid mandate.
     """
     connection, key = find_key(state, mode, product, settings)
     if mode is Mode.LIVE:
@@ -99,7 +105,9 @@ def open_access(
         from ocw_mcp.app.exchange_account import binance_venue
 
         loopback, account = settings.binance_loopback, connection.account
-        return binance_venue(mode, product, key, loopback, book, symbols, clock, account)
+        is_shared = venue_hosts(mode, product, loopback).rest == hosts_of(product, loopback).rest
+        shared = weights if is_shared else None
+        return binance_venue(mode, product, key, loopback, book, symbols, clock, account, shared)
 
     return ExchangeAccess(mode, connection.account, make_venue), policies
 

@@ -8,13 +8,13 @@ from random import Random  # noqa: TID251 - spreads repeated requests over time;
 
 import msgspec
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.binance.network import NetworkTransport
-from ocw_mcp.adapters.control.keys import ApiKey
+from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.feeds.binance.exchange_info import fetch_info
 from ocw_mcp.adapters.feeds.binance.rest import RestClient
 from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.hosts import venue_hosts
-from ocw_mcp.adapters.venues.binance.signing import Credentials
 from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.app.connecting import AccountCalls, read_fingerprint
@@ -48,12 +48,14 @@ def binance_venue(
     symbols: tuple[str, ...],
     machine: LiveClock,
     account: str | None = None,
+    weights: Weights | None = None,
 ) -> ExchangeVenue:
     """Return the venue of a book; `book` are the six characters of its client ids. Raises VenueRefused.
 
-    `account` is the fingerprint of the only account on which it opens; None opens it on that of the key.
+    `account` is the fingerprint of the only account on which it opens; None opens it on that of the key. `weights` is
+    the budget of the venue's host if others use it as well.
     """
-    client = _client(mode, product, key, loopback, machine)
+    client = _client(mode, product, key, loopback, machine, weights)
     rights = rights_client(mode, product, key, loopback, machine)
     venue = _BoundVenue(client, book, symbols, rights=rights, jitter=Random().random)
     if account is not None:
@@ -94,9 +96,16 @@ def rights_client(
     return _client(mode, Product.SPOT, key, None, machine)
 
 
-def _client(mode: Mode, product: Product, key: ApiKey, loopback: str | None, machine: LiveClock) -> SignedClient:
+def _client(
+    mode: Mode,
+    product: Product,
+    key: ApiKey,
+    loopback: str | None,
+    machine: LiveClock,
+    weights: Weights | None = None,
+) -> SignedClient:
     transport = NetworkTransport(venue_hosts(mode, product, loopback), machine.present, machine.speed)
-    return SignedClient(transport, Credentials(key.key, key.secret), mode, product, loopback=loopback)
+    return SignedClient(transport, key, mode, product, loopback=loopback, weights=weights)
 
 
 @asynccontextmanager
@@ -139,22 +148,26 @@ def prove(
     symbol: str,
     policies: Policies,
     say: Callable[[str], None],
+    *,
+    account: str,
 ) -> Proof:
     """Trade the proving order of a mandate, and return its proof; `book` are the six characters of its client ids.
 
-    Raises VenueRefused, FeedError and MarketUnreachable.
+    `account` is the fingerprint of the account that the mandate is for. Raises VenueRefused, also if the key belongs
+    to another account, FeedError and MarketUnreachable.
     """
     machine = machine_clock(product, loopback)
 
     async def trade() -> Proof:
         transport = NetworkTransport(venue_hosts(mode, product, loopback), machine.present, machine.speed)
         try:
-            rest = RestClient(transport, product, Random().random)
+            weights = Weights(product)
+            rest = RestClient(transport, product, Random().random, weights)
             info = await fetch_info(rest, product, (symbol,), paper_brackets)
             if info.status.get(symbol) != "TRADING":
                 status = info.status.get(symbol, "not listed")
                 raise FeedError(f"{symbol} does not trade ({status}); expected a symbol that trades; name another")
-            venue = binance_venue(mode, product, key, loopback, book, (symbol,), machine)
+            venue = binance_venue(mode, product, key, loopback, book, (symbol,), machine, account, weights)
             venue.set_instruments([info.instruments[symbol]])
 
             async def mark() -> Decimal:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +20,8 @@ from ocw_mcp import __version__
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.control.heartbeat import Heartbeat, write_heartbeat
 from ocw_mcp.adapters.feeds.tape import TapeFeed
-from ocw_mcp.adapters.store.directory import StateLock
+from ocw_mcp.adapters.store.book import remove_book
+from ocw_mcp.adapters.store.directory import StateLock, has_book
 from ocw_mcp.adapters.store.figures import LastRun
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.paper import read_state
@@ -29,6 +30,7 @@ from ocw_mcp.app.compose import WiredRun, book_id, decider, require_timeframes, 
 from ocw_mcp.app.exchange_access import ExchangeAccess
 from ocw_mcp.app.markets import market_end
 from ocw_mcp.app.narrator import TICK_MS, RunMoment, RunProgress
+from ocw_mcp.app.outside import Outside
 from ocw_mcp.app.parsing import ListenAddress
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.strategies import NamedStrategy
@@ -43,6 +45,7 @@ from ocw_mcp.engine.report import report
 from ocw_mcp.render.text import HASH_SHOWN
 from ocw_mcp.runtime.clock import LiveClock
 from ocw_mcp.runtime.deciders import StrategyDecider
+from ocw_mcp.runtime.outside import follow_sources
 from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import other_version
 
@@ -76,6 +79,10 @@ class Job(NamedTuple):
     """The function that decides, if any; `agent` is then the name of this strategy."""
     access: ExchangeAccess | None = None
     """The account of a demo or live run; None for paper."""
+    outside: Outside = Outside()
+    """The sources outside of the exchange."""
+    record_to: Path | None = None
+    """The directory of a recording of all inputs; only of a live market."""
     embedded: bool = False
     """Whether a Python program runs the book: without log and signal handlers, and with warnings in the outcome."""
 
@@ -107,6 +114,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
         directory = job.state or Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="ocw-")))
         lock = kept.enter_context(StateLock(directory))
         commands = CommandFiles(directory, warn)
+        is_new = not has_book(directory)
         created_ns = time.time_ns()  # noqa: TID251 - distinguishes books; it never enters the engine
         store = SqliteStore.open(
             directory,
@@ -116,6 +124,8 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             check_lock=lock.require_held,
             accept=partial(_accept, job),
         )
+        if is_new:
+            kept.callback(_remove_if_empty, directory, store, lock)
         kept.callback(store.close)
         strict_remark = not_stricter(job.policies.strict, job.policies.policies, TAINTED_KEYS)
         for remark in (*job.policies.remarks, strict_remark, _changes(store.last_run(), job)):
@@ -143,7 +153,13 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             warn,
             make_decider,
             job.access,
+            job.outside.macro,
         )
+        if job.record_to is not None:
+            # Only a recorded run needs the replay, which this module imports.
+            from ocw_mcp.app.recording import record
+
+            record(job.record_to, store, book.stamp, book.config, created_ns // 1_000_000)
         if not job.embedded:
             log.debug("running", market=str(job.feed.identity), agent=job.agent, book=store.book)
         started, candles_before = book.clock.wall_ms(), book.engine.counters.candles
@@ -169,6 +185,14 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
                 warn(missing)
         figures = _with_speed(figures, wall_s, book.engine.counters.candles - candles_before)
         return RunOutcome(figures, why, tuple(warnings))
+
+
+def _remove_if_empty(directory: Path, store: SqliteStore, lock: StateLock) -> None:
+    """Delete the new book of a run that never began: the account was refused, or the market gave nothing."""
+    if store.is_empty:
+        with suppress(BookError, OSError):
+            lock.require_held()
+            remove_book(directory)
 
 
 def _of_the_tape(feed: TapeFeed, flags: list[str], warn: Callable[[str], None]) -> dict[str, Any]:
@@ -305,6 +329,10 @@ async def _run(book: WiredRun, job: Job, directory: Path) -> str:
             stack.callback(asyncio.create_task(_show_progress(book, job, job.progress)).cancel)
         if job.state is not None and job.clock is not None:
             stack.callback(asyncio.create_task(_beat(book, directory, log.warning)).cancel)
+        if job.outside.readers:
+            follow = follow_sources(job.outside.readers, book.clock, book.run.shell.inbox.put, log.warning)
+            stack.push_async_callback(job.outside.close)
+            stack.callback(asyncio.create_task(follow).cancel)
         if job.serve is not None or job.claude is not None:
             # The server is imported only for a run that needs it, since its import takes time.
             from ocw_mcp.app.serve import facade_of, serve_engine

@@ -182,6 +182,8 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
 
     ref: OrderRef
     venue_order_id: str
+    at: int | None = None
+    """A time (ms, of the venue) at which it was known that the venue has the order; None if the venue has no clock."""
 
 
 NOT_JOURNALED: Final = RejectReason.NOT_JOURNALED
@@ -246,6 +248,8 @@ class Triggered(msgspec.Struct, frozen=True, tag="triggered"):
 
     ref: OrderRef
     venue_order_id: str
+    at: int | None = None
+    """As in Accepted."""
 
 
 class FundingPaid(msgspec.Struct, frozen=True, tag="funding_paid"):

@@ -57,7 +57,7 @@ class ExchangeAccount(msgspec.Struct):
     moved_at: int = -1
     """The exchange's time (ms) of the last known change of the quote balance."""
     heard_at: dict[str, int] = {}
-    """The time (ms) of the exchange's last report on each live order."""
+    """The exchange's time (ms) of its last report on each live order."""
 
     def objection(self) -> str:
         """Return why no entry may be sent in any symbol; empty if the books agree with the account."""

@@ -147,8 +147,7 @@ class Guard(StopOrders):
             self._cover_position(symbol, now)
             self._reduce_excess(symbol, now)
             return
-        long = self._account.ledger.quantity(symbol) > 0
-        mark = self._account.ledger.marks[symbol]
+        long, mark = self._account.ledger.quantity(symbol) > 0, self._account.ledger.marks[symbol]
         farthest = mark * (ONE - (1 if long else -1) * self._config.policies.stop.max_distance)
         trigger = (ceil_to if long else floor_to)(farthest, self._config.instruments(symbol, float(mark)).tick)
         self.protections[symbol] = Protection(trigger, target=None)
@@ -159,7 +158,7 @@ class Guard(StopOrders):
             self._cover_position(symbol, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
-        """Close an unprotected position. For a protected position, sell its excess and place a lost target again."""
+        """Close an unprotected position. For a protected one, sell its excess and place a lost target again."""
         if not self._account.ledger.quantity(symbol):
             return
         if self.protections[symbol].protected and not self.flattening:
@@ -169,6 +168,9 @@ class Guard(StopOrders):
             return
         if not self.flattening and self._stands_at_required(symbol):
             self._postpone(symbol, now)
+            return
+        if self.manager.sweep(symbol, now, sold=False):
+            self.release(symbol)
             return
         if self._spot and self.manager.too_small(symbol) and any(self.manager.orders.live(symbol, Purpose.ENTRY)):
             # Nothing of it can be sold yet. Without its entry, the position is dust.
@@ -265,18 +267,6 @@ class Guard(StopOrders):
         if self._too_large(symbol) and not self.manager.exit_under_way(symbol):
             self._schedule_check(symbol, now)
 
-    def _resize_protection(self, symbol: str, now: int) -> None:
-        """Resize a position's stop and target. On futures the old stop stays until the venue accepts the new one."""
-        held = self.manager.to_cover(symbol)
-        stops = [each for each in self.manager.orders.live(symbol, Purpose.STOP) if self._would_cover(each)]
-        if not self._covered(symbol):
-            if not self._cover_pending(symbol):
-                self._place_stop(symbol, now)
-        elif all(each.remaining > held and not each.order.close_position for each in stops):
-            self._send_stop(symbol, now)
-        else:
-            self._place_target(symbol, now)
-
     def _plan(self, entry: TrackedOrder) -> None:
         """Plan the stop and the target for the filled part of an entry; an existing stop is never loosened."""
         symbol, intent = entry.order.symbol, entry.intent
@@ -324,6 +314,8 @@ class Guard(StopOrders):
                 self._protected_by(stop, now)
             case CancelRefused():
                 self.check_cover(symbol, now)
+            case OutcomeUnknown():
+                self._replace_unknown_stop(symbol, now)
             case Rejected() if crossed(report) or at_target:
                 self._unprotect(symbol, now)
                 self.manager.close(symbol, GUARD, now)

@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.core.orders.chase import Chase
-from ocw_mcp.core.orders.ledger import Booked
+from ocw_mcp.core.orders.ledger import Booked, Position
 from ocw_mcp.core.orders.table import OrderStatus, TableState, TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.counters import asked_for
@@ -107,7 +107,16 @@ class OrderManager(Reductions):
             intent = msgspec.structs.replace(intent, quantity=answer.order.quantity)
         worst = self.officer.worst_of(intent, account) if intent.purpose is Purpose.ENTRY else account.price
         worst = worst if chase is None else max(worst, chase.worst)
-        self.orders.add(TrackedOrder(answer.order, intent, worst, cleared_equity=account.equity))
+        self.orders.add(
+            TrackedOrder(
+                answer.order,
+                intent,
+                worst,
+                cleared_equity=account.equity,
+                cleared_regime=account.regime,
+                cleared_macro=account.macro,
+            )
+        )
         self.account.version += 1
         if intent.purpose.reduces:
             self.names.use(intent.symbol, ref)
@@ -199,9 +208,15 @@ class OrderManager(Reductions):
             self.effects.record(events.Incident(f"asked {times} times to cancel {ref}, the venue does not answer"))
 
     def _on_refused_cancel(self, tracked: TrackedOrder, why: str) -> None:
-        """Record that an order stays live, and ask again later for its cancel; see `Guard.cancel_again`."""
+        """Record that an order stays live, and ask again later for its cancel; see `Guard.on_silence`.
+
+        The exchange also refuses the cancel of an order that it has not received yet: while the outcome of an order is
+        unknown, its cancel is not requested again, but as soon as the order shows up.
+        """
         tracked.cancel_refused_at = self.effects.now
         self.effects.record(events.OrderCancelRefused(tracked.ref, why))
+        if tracked.status is OrderStatus.UNKNOWN:
+            return
         if tracked.cancels_refused < MOST_CANCELS:
             self.effects.set_timer(Timer(TimerKind.CANCEL, tracked.ref, 1), self.effects.now + CANCEL_ANSWER_MS)
         elif tracked.cancels_refused == MOST_CANCELS:
@@ -277,6 +292,11 @@ class OrderManager(Reductions):
         if not tracked.status.live or isinstance(report, CancelRefused):
             for times in range(MOST_CANCELS + 1):
                 self.effects.clear_timer(Timer(TimerKind.CANCEL, tracked.ref, times))
+        shows_up = before is OrderStatus.UNKNOWN is not tracked.status and tracked.status.live
+        if shows_up and tracked.cancels_refused:
+            # Its cancel was refused because the exchange did not have it yet.
+            tracked.cancels_refused = 0
+            self.effects.set_timer(Timer(TimerKind.CANCEL, tracked.ref, 1), now)
         booked, beyond = None, ZERO
         symbol = tracked.order.symbol
         match report:
@@ -302,9 +322,21 @@ class OrderManager(Reductions):
                 booked = self._book(tracked, report, now)
                 beyond = tracked.count(report, reserved)
         sold = isinstance(report, Filled) and tracked.purpose.reduces
-        if self.spot and self.is_dust(symbol, sold=sold):
-            booked = self._sweep(symbol, booked, now)
+        if (closed := self.sweep(symbol, now, sold=sold)) is not None:
+            booked = Booked(booked.realised if booked else ZERO, ZERO, closed, opened=False)
         return Change(tracked, report, booked, beyond)
+
+    def sweep(self, symbol: str, now: int, *, sold: bool) -> Position | None:
+        """Book a spot position that is too small to sell as flat, and close its trade; see `is_dust`.
+
+        Return the position, or None if it is no dust.
+        """
+        if not (self.spot and self.is_dust(symbol, sold=sold)):
+            return None
+        closed = self.account.ledger.sweep(symbol, self.account.ledger.marks[symbol])
+        self.names.end(symbol)
+        self.account.close_trade(closed, Side.SELL, now)
+        return closed
 
     def view(self, symbol: str, now: int) -> AccountView | None:
         """Return the account as the risk officer sees it for one symbol; None if the symbol has no price."""
@@ -348,14 +380,6 @@ class OrderManager(Reductions):
             another_part = tracked.purpose is Purpose.EXIT
             if tracked.order.reduce_only and tracked.ref != order.ref and not another_part:
                 self.cancel(tracked, f"it locks the balance that {order.ref} sells", needed=True)
-
-    def _sweep(self, symbol: str, booked: Booked | None, now: int) -> Booked:
-        """Book a position that is too small to sell as flat, and close its trade."""
-        realised = booked.realised if booked else ZERO
-        closed = self.account.ledger.sweep(symbol, self.account.ledger.marks[symbol])
-        self.names.end(symbol)
-        self.account.close_trade(closed, Side.SELL, now)
-        return Booked(realised, ZERO, closed, opened=False)
 
     def _book(self, tracked: TrackedOrder, fill: Filled, now: int) -> Booked:
         order, symbol, principal = tracked.order, tracked.order.symbol, tracked.intent.principal

@@ -2,7 +2,7 @@
 
 from ocw_mcp.domain.events import Incident
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.orders import OutsideCause, OutsideFill
+from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Side
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.engine.guard import Guard
 
@@ -37,10 +37,11 @@ class OutsideTrades:
         if fill.cause not in (OutsideCause.ENDED, OutsideCause.FOUND):
             self._effects.record(Incident(_text(fill)))
         self._halt_if_forced(fill)
-        if not booked.position or booked.opened:
+        flat = not booked.position or self._manager.sweep(symbol, now, sold=fill.side is Side.SELL) is not None
+        if flat or booked.opened:
             self._guard.release(symbol)
             self._manager.names.end(symbol)
-        if not booked.position:
+        if flat:
             return
         closes, enlarged = self._treatment == "close" or self._guard.flattening, booked.position * fill.side.sign > 0
         if symbol not in self._guard.protections:

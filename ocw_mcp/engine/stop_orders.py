@@ -21,6 +21,9 @@ from ocw_mcp.engine.exposure import EXIT_UNDER_WAY, split
 from ocw_mcp.engine.order_manager import CANCEL_ANSWER_MS, OrderManager, Outcome
 from ocw_mcp.engine.protection import Protection, protection_timer, retry_timer
 
+UNKNOWN_STOP_MS = 2 * SECOND
+"""The time after which a spot stop of unknown outcome is replaced: before, it is usually found."""
+
 
 class StopOrders:
     """The part of the guard that places stops and targets."""
@@ -141,6 +144,18 @@ class StopOrders:
         intent = self.manager.reduction(symbol, Purpose.TARGET, GUARD, trigger=protection.target)
         self.manager.submit(replace(intent, quantity=quantity), now)
 
+    def _resize_protection(self, symbol: str, now: int) -> None:
+        """Resize a position's stop and target. On futures the old stop stays until the venue accepts the new one."""
+        held = self.manager.to_cover(symbol)
+        stops = [each for each in self.manager.orders.live(symbol, Purpose.STOP) if self._would_cover(each)]
+        if not self._covered(symbol):
+            if not self._cover_pending(symbol):
+                self._place_stop(symbol, now)
+        elif all(each.remaining > held and not each.order.close_position for each in stops):
+            self._send_stop(symbol, now)
+        else:
+            self._place_target(symbol, now)
+
     def _covering(self, symbol: str) -> TrackedOrder | None:
         """Return an accepted stop that covers the whole position at the planned trigger or a tighter one, or None."""
         return next((each for each in self.manager.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
@@ -225,6 +240,17 @@ class StopOrders:
             return
         if self.protections[symbol].may_retry("stop", now):
             self._place_stop(symbol, now)
+
+    def _replace_unknown_stop(self, symbol: str, now: int) -> None:
+        """Place another spot stop soon if the one of unknown outcome is not found before, but not a third one.
+
+        A stop that rests locks what it sells, so the exchange refuses one of the two. It does not if the account may
+        have more of the asset than the book: then the position waits for its deadline.
+        """
+        stops = self.manager.orders.live(symbol, Purpose.STOP)
+        unknown = [each for each in stops if each.status is OrderStatus.UNKNOWN]
+        if self._spot and len(unknown) == 1 and symbol not in self._account.exchange.shared:
+            self._effects.set_timer(retry_timer(symbol), now + UNKNOWN_STOP_MS)
 
     def _cancel_open(self, symbol: str) -> bool:
         """Return whether the venue has not answered the cancel of a spot stop, which locks what another would sell.

@@ -76,7 +76,8 @@ class VenueReports:
         """Apply a report on an order, of the venue or of a person. Return whether it changed anything."""
         exchange = self._account.exchange
         if self._manager.config.on_exchange and isinstance(report, Accepted | Triggered):
-            exchange.heard_at[str(report.ref)] = now
+            # A report of the account has a time of the exchange, which engine time follows only while it is known.
+            exchange.heard_at[str(report.ref)] = now if report.at is None else report.at
         change = self._manager.apply(report, now)
         if change is None:
             return False

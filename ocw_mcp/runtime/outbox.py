@@ -168,7 +168,10 @@ class Outbox:
         self._send_next()
 
     def cancel(self, ref: OrderRef, symbol: str) -> None:
-        """Ask the venue to cancel an order. An order that still waits is taken out instead, and never sent."""
+        """Ask the venue to cancel an order. An order that still waits is taken out instead, and never sent.
+
+        A reduction that waits in the venue for the end of a ban is withdrawn at once, on both products.
+        """
         for lane in self._waiting.values():
             for each in lane:
                 if each.ref == ref and each.cleared is not None:
@@ -178,6 +181,8 @@ class Outbox:
                     return
         if any(each.ref == ref and each.cleared is None for each in (*self._all_waiting(), *self._under_way)):
             return
+        if any(each.ref == ref for each in self._under_way):
+            self._venue.withdraw(ref)
         unlocks = self._stops_lock and ref.leg.reduces
         priority = Priority.REDUCTION if unlocks else Priority.CANCEL
         self._waiting[priority].append(self._new(ref, symbol, priority))

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.control.address import Address, write_address
-from ocw_mcp.adapters.control.keys import ApiKey, Connection, HostClass, Kept, keep_key
+from ocw_mcp.adapters.control.keys import Connection, HostClass, Kept, keep_key
 from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.adapters.store.journal import SqliteStore

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from ocw_mcp.adapters.control.keys import ApiKey, Connection, HostClass, Kept, account_fingerprint, keep_key
+from ocw_mcp.adapters.binance.api_key import ApiKey
+from ocw_mcp.adapters.binance.weights import Weights
+from ocw_mcp.adapters.control.keys import Connection, HostClass, Kept, account_fingerprint, keep_key
 from ocw_mcp.app.connecting import AccountCalls, read_fingerprint
 from ocw_mcp.app.exchange_access import open_access
-from ocw_mcp.app.exchange_account import machine_clock
+from ocw_mcp.app.exchange_account import machine_clock, prove
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import load_settings
 from ocw_mcp.domain.errors import MarketUnreachable, VenueRefused
@@ -27,7 +29,8 @@ def start(directory: Path, product: Product, account: str, address: str) -> None
     """Open the venue of a run whose key was checked for an account, and close it."""
     keep_key(directory, Connection(Mode.DEMO, product, HostClass.LOOPBACK, Kept.FILE, KEY.fingerprint, account, 7), KEY)
     settings = load_settings(None, None, {"BINANCE_LOOPBACK": f"http://{address}"})
-    access, _ = open_access(Mode.DEMO, product, directory, settings, load_policies(None), lambda text: None)
+    weights = Weights(product)
+    access, _ = open_access(Mode.DEMO, product, directory, settings, load_policies(None), lambda text: None, weights)
     assert access.account == account
     machine = machine_clock(product, settings.binance_loopback)
 
@@ -37,6 +40,7 @@ def start(directory: Path, product: Product, account: str, address: str) -> None
             await venue.open((), None)
         finally:
             await venue.close()
+            assert weights.used_weight > 0, "the venue and the feed of a run have one budget"
 
     with asyncio.Runner(loop_factory=machine.new_loop) as runner:
         runner.run(use())
@@ -54,6 +58,21 @@ def test_key_that_belongs_to_another_account_is_refused_at_the_start(tmp_path: P
             # The account is the right one, and its settings are checked next.
             with pytest.raises(VenueRefused, match="margin type of BTCUSDT"):
                 start(tmp_path, product, own, address)
+
+
+def test_proving_order_of_a_key_of_another_account_is_not_sent() -> None:
+    with served_aside() as address, pytest.raises(VenueRefused, match=r"were checked for account acc0"):
+        prove(
+            Mode.DEMO,
+            Product.UM,
+            KEY,
+            f"http://{address}",
+            "aaaaaa",
+            "ETHUSDT",
+            load_policies(None).policies,
+            lambda text: None,
+            account="acc0",
+        )
 
 
 def test_account_that_cannot_be_read_for_now_is_tried_again(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ocw_mcp.adapters.control.keys import ApiKey
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.app.exchange_account import rights_client
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.state import Mode

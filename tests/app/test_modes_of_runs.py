@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.control.commands import CommandFiles
-from ocw_mcp.adapters.control.keys import ApiKey, Connection, HostClass, Kept, keep_key
+from ocw_mcp.adapters.control.keys import Connection, HostClass, Kept, keep_key
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.app.compose import WiredRun, stamp
@@ -79,7 +80,7 @@ def test_paper_run_has_no_venue_of_an_account_and_reads_no_key(
     monkeypatch.setenv("BINANCE_SECRET_KEY", KEY.secret)
     monkeypatch.setenv("LIVE_TRADING", "true")
     monkeypatch.setitem(sys.modules, "ocw_mcp.app.exchange_account", None)
-    monkeypatch.setattr("ocw_mcp.adapters.control.keys.read_file", lambda *given, **more: pytest.fail("a key is read"))
+    monkeypatch.setattr("ocw_mcp.adapters.control.keys.read_own", lambda *given, **more: pytest.fail("a key is read"))
     said = Ocw(monkeypatch, capsys)("run", "--market", "sim", "--for", "1m", "--json", "--state", tmp_path)
     assert said.code == 0, said.err
     for book in wired(tmp_path / "live", None):

@@ -152,6 +152,8 @@ class Scripted:
         if self.resting.pop(ref, None) is not None:
             self.said.put_nowait(Canceled(ref, "asked for"))
 
+    def withdraw(self, ref: OrderRef) -> None: ...
+
     def others_trade(self) -> None:
         fill = OutsideFill("x", "ETHUSDT", Side.BUY, D(1), MARK, D(0), NOW, OutsideCause.OTHER_TRADER)
         self.said.put_nowait(fill)

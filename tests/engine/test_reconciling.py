@@ -238,6 +238,23 @@ def test_a_stop_that_has_just_been_accepted_or_triggered_is_not_lost() -> None:
     assert wire.last(Purpose.STOP) == stop
 
 
+@pytest.mark.parametrize("ahead_s", [-20, 0, 20])
+@pytest.mark.parametrize(("read_after_s", "is_lost"), [(-5, False), (5, True)])
+def test_a_wrong_clock_of_the_machine_decides_no_loss(ahead_s: int, read_after_s: int, is_lost: bool) -> None:
+    wire, account = begun()
+    entry = wire.enter(quantity="10")
+    assert isinstance(entry, Order)
+    fill = wire.fill(entry)
+    account.trade(fill.quantity, fill.price, fill.fee)
+    stop = wire.last(Purpose.STOP)
+    accepted = wire.now - ahead_s * SECOND
+    wire.give(Accepted(stop.ref, "v1", accepted))
+    # The account has the position and not the stop: it was read too early, or the stop is gone.
+    wire.give(account.seen(accepted + read_after_s * SECOND))
+    assert (stop.ref in wire.canceled) == is_lost
+    assert any("counts as lost" in each for each in incidents(wire)) == is_lost
+
+
 def test_a_difference_counts_in_the_second_report_while_an_order_is_under_way() -> None:
     wire, account = begun()
     entry = wire.enter()

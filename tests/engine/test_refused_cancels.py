@@ -9,7 +9,17 @@ from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.happenings import HappeningKind
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.orders import Accepted, Canceled, CancelRefused, Order, OrderRef, OrderReport, Purpose, Rejected
+from ocw_mcp.domain.orders import (
+    Accepted,
+    Canceled,
+    CancelRefused,
+    Order,
+    OrderRef,
+    OrderReport,
+    OutcomeUnknown,
+    Purpose,
+    Rejected,
+)
 from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.steps import Asked, Timer, TimerFired, TimerKind
 from ocw_mcp.engine.order_manager import MOST_CANCELS
@@ -189,6 +199,43 @@ def test_order_that_appears_after_its_rejection_is_cancelled() -> None:
     journaled = wire.give(Accepted(entry.ref, "v1"))
     assert [type(each) for each in journaled] == [events.Incident, events.OrderCancelRequested]
     assert wire.canceled == [entry.ref]
+
+
+def test_order_of_unknown_outcome_is_cancelled_as_soon_as_it_shows_up() -> None:
+    wire = Wire()
+    entry = wire.enter(limit=D(98))
+    assert isinstance(entry, Order)
+    wire.give(OutcomeUnknown(entry.ref, "no answer"))
+    for n in range(2 * MOST_CANCELS):
+        withdraw(wire, f"{n}")
+        refuse(wire, entry.ref)
+        ask_again(wire, entry.ref)
+    before = asked(wire, entry.ref)
+    assert not [each for each in wire.journal if isinstance(each, events.Incident)], "it is looked up"
+    wire.give(Accepted(entry.ref, "v1"))
+    ask_again(wire, entry.ref)
+    assert asked(wire, entry.ref) == before + 1
+
+
+def test_needed_stop_that_shows_up_after_a_refused_cancel_is_kept() -> None:
+    wire = Wire(Product.SPOT)
+    entry = wire.enter()
+    assert isinstance(entry, Order)
+    wire.fill(entry)
+    stop = wire.last(Purpose.STOP)
+    wire.give(OutcomeUnknown(stop.ref, "no answer"))
+    exit_ = wire.close()
+    assert isinstance(exit_, Order)
+    wire.give(OutcomeUnknown(exit_.ref, "no answer"))
+    refuse(wire, stop.ref)
+    another = wire.last(Purpose.STOP)
+    refuse(wire, stop.ref)
+    wire.give(Rejected(another.ref, POOR, "the first stop locks the balance"))
+    before = asked(wire, stop.ref)
+    wire.give(Accepted(stop.ref, "v1"))
+    ask_again(wire, stop.ref)
+    assert asked(wire, stop.ref) == before
+    assert wire.engine.guard.protections[BTC].protected
 
 
 def test_agent_sees_that_an_entry_was_not_cancelled() -> None:

@@ -6,18 +6,27 @@ from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain import events
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
-from ocw_mcp.domain.market import Candle, Product
-from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Rejected, Side
+from ocw_mcp.domain.market import Candle, Instrument, Product
+from ocw_mcp.domain.orders import (
+    Order,
+    OutcomeUnknown,
+    OutsideCause,
+    OutsideFill,
+    Purpose,
+    Rejected,
+    Side,
+)
 from ocw_mcp.domain.reject_reasons import RejectReason
-from ocw_mcp.domain.steps import Command, Timer, TimerKind
+from ocw_mcp.domain.steps import Command, Timer, TimerFired, TimerKind
 from ocw_mcp.domain.time import MINUTE, SECOND
-from ocw_mcp.engine.protection import protection_timer
+from ocw_mcp.engine.protection import protection_timer, retry_timer
 from tests.support.deciders import Scripted
 from tests.support.invariants import watched
 from tests.support.legs import buy, sell
 from tests.support.markets import START, ListFeed, candle, path
 from tests.support.runs import Run, policies
 from tests.support.venues import LosesExits
+from tests.support.wire import Wire
 
 D = Decimal
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
@@ -121,3 +130,38 @@ async def test_a_spot_exit_of_unknown_outcome_may_be_sent_a_second_time() -> Non
     bought = [each.quantity for each in run.events(events.OrderFilled) if each.ref.leg is Purpose.ENTRY]
     assert len([each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT]) == 2
     assert sum(sold) <= sum(bought)
+
+
+def bought_on_spot(quantity: str) -> Wire:
+    """Return a book with a spot position whose stop was sent; the smallest notional is 5."""
+    filters = Instrument("BTCUSDT", Product.SPOT, D("0.01"), D("0.001"), D("0.001"), D(5))
+    wire = Wire(Product.SPOT, filters=filters)
+    entry = wire.enter(quantity=quantity)
+    assert isinstance(entry, Order)
+    wire.fill(entry)
+    return wire
+
+
+def swept(wire: Wire) -> bool:
+    """Return whether the position is booked as flat, and nothing waits for it."""
+    timers = {protection_timer("BTCUSDT"), retry_timer("BTCUSDT")} & set(wire.engine.timers)
+    return wire.held() == 0 and not timers and wire.stands() == []
+
+
+def test_dust_that_a_sale_outside_the_engine_leaves_is_swept() -> None:
+    wire = bought_on_spot("10")
+    wire.give(OutcomeUnknown(wire.last(Purpose.STOP).ref, "no answer"))
+    wire.give(OutsideFill("f9", "BTCUSDT", Side.SELL, D("9.96"), D(100), D(0), wire.now, OutsideCause.OTHER_TRADER))
+    assert swept(wire)
+    assert wire.engine.account.ledger.dust["BTCUSDT"].quantity == D("0.04")
+    assert [type(each) for each in wire.journal].count(events.PositionClosed) == 1
+
+
+def test_position_that_became_too_small_to_be_sold_is_swept_at_its_deadline() -> None:
+    wire = bought_on_spot("0.054")
+    for _ in range(2):
+        wire.give(Rejected(wire.last(Purpose.STOP).ref, RejectReason.FILTER, "NOTIONAL"))
+    wire.tick({"BTCUSDT": 90.0})
+    wire.give(TimerFired(protection_timer("BTCUSDT")))
+    assert swept(wire)
+    assert wire.engine.account.ledger.dust["BTCUSDT"].quantity == D("0.054")

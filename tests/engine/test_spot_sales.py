@@ -1,5 +1,6 @@
 """On spot, where nothing is reduce-only, the book never sells more than it owns, and states what is too small."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from hashlib import shake_256
 
@@ -10,7 +11,7 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, OrderRef, OutcomeUnknown, Purpose, Rejected
 from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.steps import TimerFired
-from ocw_mcp.engine.protection import protection_timer
+from ocw_mcp.engine.protection import protection_timer, retry_timer
 from tests.support.account_at_exchange import AccountAtExchange, exchange_wire
 from tests.support.dice import Dice
 from tests.support.wire import Wire
@@ -161,6 +162,46 @@ def test_coins_of_the_owner_keep_an_unknown_exit_alone_until_they_are_in_the_boo
     wire.tick({BTC: 100.0})
     wire.give(account.seen(wire.now))
     assert shared.shared == []
+
+
+def doubted(shared: Sequence[str] = ()) -> tuple[Wire, Order]:
+    """Return a book with a position, and its stop of unknown outcome; `shared` are symbols that the owner also has."""
+    wire = Wire(Product.SPOT)
+    wire.engine.account.exchange.shared = list(shared)
+    entry = wire.enter(quantity="10")
+    assert isinstance(entry, Order)
+    wire.fill(entry)
+    stop = wire.last(Purpose.STOP)
+    wire.give(OutcomeUnknown(stop.ref, "timeout"))
+    return wire, stop
+
+
+def test_stop_of_unknown_outcome_is_replaced_once_before_the_deadline() -> None:
+    wire, first = doubted()
+    timers = wire.engine.timers
+    assert timers[retry_timer(BTC)] < timers[protection_timer(BTC)]
+    wire.give(TimerFired(retry_timer(BTC)))
+    second = wire.last(Purpose.STOP)
+    assert (second.quantity, second.trigger_price) == (first.quantity, first.trigger_price)
+    assert (second.ref != first.ref, wire.canceled) == (True, [first.ref])
+    wire.give(OutcomeUnknown(second.ref, "timeout"))
+    assert retry_timer(BTC) not in wire.engine.timers, "of two, one arrives, or the position is closed"
+    wire.give(Accepted(second.ref, "v2"))
+    assert wire.engine.guard.protections[BTC].protected
+
+
+def test_stop_of_unknown_outcome_that_is_found_is_not_replaced() -> None:
+    wire, stop = doubted()
+    wire.give(Accepted(stop.ref, "v1"))
+    wire.give(TimerFired(retry_timer(BTC)))
+    assert wire.last(Purpose.STOP) is stop
+    assert wire.canceled == []
+
+
+def test_unknown_stop_waits_if_the_account_has_more_than_the_book() -> None:
+    wire, _ = doubted(shared=[BTC])
+    assert protection_timer(BTC) in wire.engine.timers
+    assert retry_timer(BTC) not in wire.engine.timers
 
 
 def tiny() -> tuple[Wire, Order]:

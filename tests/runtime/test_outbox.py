@@ -171,6 +171,21 @@ def test_a_cancel_does_not_overtake_its_order() -> None:
     assert venue.at("X1-e-0") == pytest.approx(8.0)
 
 
+@pytest.mark.parametrize("stops_lock", [False, True])
+def test_a_cancel_withdraws_a_reduction_that_waits_in_the_venue(stops_lock: bool) -> None:
+    async def play(desk: Desk) -> None:
+        desk.venue.hanging["1-s-0"] = 8.0
+        stop = desk.stop(1)
+        other = desk.stop(2, symbol="BTCUSDT")
+        await desk.rest(1)
+        desk.outbox.cancel(other, "BTCUSDT")
+        desk.outbox.cancel(stop, "ETHUSDT")
+        assert desk.venue.withdrawn == ["1-s-0"]
+        await desk.rest(10)
+
+    assert {"X1-s-0", "X2-s-0"} <= set(at_a_desk(play, stops_lock=stops_lock).venue.arrived)
+
+
 @pytest.mark.parametrize(("quantity", "sent"), [("1", ["1-s-1"]), ("2", ["1-s-1"]), ("0.5", ["1-s-0", "1-s-1"])])
 def test_a_newer_stop_takes_the_place_of_one_that_waits(quantity: str, sent: list[str]) -> None:
     async def play(desk: Desk) -> None:

@@ -3,11 +3,15 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.exchange_stories import Story
+from tests.support.exchange_stories import SpotStory, Story
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
-TestManyStories = Story.TestCase
-TestManyStories.settings = settings(
-    max_examples=250, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck), database=None
+MANY = settings(
+    max_examples=40, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
+
+TestManyStories = Story.TestCase
+TestManyStories.settings = MANY
+TestManySpotStories = SpotStory.TestCase
+TestManySpotStories.settings = MANY

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, cast
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.binance.transport import NotSent, RestResponse
 from ocw_mcp.adapters.venues.binance.client import SignedClient
-from ocw_mcp.adapters.venues.binance.registry import Registry
+from ocw_mcp.adapters.venues.binance.live_orders import KnownOrders, LiveOrders
 from ocw_mcp.adapters.venues.binance.sender import Sender
-from ocw_mcp.adapters.venues.binance.signing import Credentials
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.orders import (
     Order,
@@ -44,10 +44,10 @@ class _Cleared(NamedTuple):
         return self.order
 
 
-def credentials(name: str = "1") -> Credentials:
+def credentials(name: str = "1") -> ApiKey:
     """Return the key of a name of the sandbox."""
     key = made_key(name)
-    return Credentials(key.key, key.secret)
+    return ApiKey(key.key, key.secret)
 
 
 def order(
@@ -115,8 +115,8 @@ class SandboxAccount:
 
     def begin(self) -> None:
         """Let a new sender take over, which knows no order."""
-        self.registry = Registry()
-        self.sender = Sender(self.client, BOOK, self.registry, self.reports.append, self.witness)
+        self.known = KnownOrders(LiveOrders(), self.client.now_ms)
+        self.sender = Sender(self.client, BOOK, self.known, self.reports.append, self.witness)
         self.sender.leverage_seen(BTC, 20)
 
     async def send(self, order: Order) -> list[VenueReport]:

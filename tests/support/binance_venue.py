@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.binance.transport import RestResponse
 from ocw_mcp.adapters.venues.binance.client import SignedClient
-from ocw_mcp.adapters.venues.binance.signing import Credentials
 from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import Product
@@ -28,7 +28,7 @@ from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.sandbox.binance.account.account import Account
 from ocw_mcp.sandbox.binance.account.api import FuturesApi
-from ocw_mcp.sandbox.binance.account.keys import ApiKey, Permission, made_key
+from ocw_mcp.sandbox.binance.account.keys import Permission
 from ocw_mcp.sandbox.binance.account.signed import SignedApi
 from ocw_mcp.sandbox.binance.exchange import Exchange
 from ocw_mcp.sandbox.binance.faults import parse_fault
@@ -36,6 +36,7 @@ from ocw_mcp.sandbox.binance.faulty import FaultyExchange
 from ocw_mcp.sandbox.binance.inprocess import InProcessTransport
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
+from tests.support.binance_account import credentials
 from tests.support.exchange import NOW, market
 from tests.support.sandbox_market import DAY_1, StoredFeed, candle
 
@@ -119,7 +120,7 @@ class Rig:
         self.keys = self.transport.keys = []
         self.set_up()
         self.reports: list[VenueReport] = []
-        self.venue = self._made(mode)
+        self.venue = self._made(mode, credentials())
         self._listener: asyncio.Task[None] | None = None
 
     def set_up(self) -> None:
@@ -127,16 +128,15 @@ class Rig:
 
     def use_key(self, permissions: frozenset[Permission]) -> None:
         """Let the venue use another key of the account."""
-        self.venue = self._made(Mode.LIVE, self.api.keyring.add(permissions, (), self.now))
+        made = self.api.keyring.add(permissions, (), self.now)
+        self.venue = self._made(Mode.LIVE, ApiKey(made.key, made.secret))
 
     def made_again(self) -> BinanceVenue:
         """Return a new venue on the same account, as after a restart."""
-        return self._made(Mode.DEMO)
+        return self._made(Mode.DEMO, credentials())
 
-    def _made(self, mode: Mode, key: ApiKey | None = None) -> BinanceVenue:
-        key = key or made_key("1")
-        credentials = Credentials(key.key, key.secret)
-        self.client = SignedClient(self.transport, credentials, mode, self.product, loopback=ADDRESS)
+    def _made(self, mode: Mode, key: ApiKey) -> BinanceVenue:
+        self.client = SignedClient(self.transport, key, mode, self.product, loopback=ADDRESS)
         return BinanceVenue(self.client, BOOK, (BTC,))
 
     @property
@@ -171,7 +171,7 @@ class Rig:
         known = self.now if since is None else since
         await self.close()
         await self.later(after)
-        self.venue = self._made(Mode.DEMO)
+        self.venue = self._made(Mode.DEMO, credentials())
         self.reports = []
         await self.open(orders, known)
 

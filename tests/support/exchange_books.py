@@ -16,11 +16,12 @@ from typing import Any, NamedTuple, Protocol
 
 import pytest
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
+from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
 from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.binance.client import SignedClient
-from ocw_mcp.adapters.venues.binance.signing import Credentials
 from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.domain import events
@@ -30,6 +31,7 @@ from ocw_mcp.domain.protocols import Decider, Store
 from ocw_mcp.domain.state import MARKET_DATA, Mode, TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.engine.reconciling import STANDS_MS
 from ocw_mcp.runtime import pacing
 from ocw_mcp.runtime import run as runtime_run
 from ocw_mcp.sandbox.binance.account.api import FuturesApi
@@ -69,6 +71,8 @@ class Site(NamedTuple):
     product: Product
     book: str
     record: VenueRecord
+    weights: Weights | None = None
+    """The budget that the venue shares with the feed, as in a run."""
 
 
 MakeVenue = Callable[[Site], Any]
@@ -84,8 +88,10 @@ def paper_venue(site: Site) -> RecordedPaper:
 def binance_venue(site: Site) -> BinanceVenue:
     """Return the Binance venue on the account of the exchange."""
     key = made_key("1")
-    credentials = Credentials(key.key, key.secret)
-    client = SignedClient(site.transport, credentials, Mode.DEMO, site.product, loopback="127.0.0.1:1")
+    credentials = ApiKey(key.key, key.secret)
+    client = SignedClient(
+        site.transport, credentials, Mode.DEMO, site.product, loopback="127.0.0.1:1", weights=site.weights
+    )
     return BinanceVenue(client, site.book, site.exchange.exchange.market.symbols)
 
 
@@ -153,6 +159,11 @@ NOTICE_MS = 35 * SECOND
 """The time in which a book learns of a change of its account: it reads the account every 30 s."""
 COMMIT_MS = 10 * SECOND
 """How often a run commits what it has not sent. What a killed process has not committed is missing in its journal."""
+SETTLES_MS = 60 * SECOND
+"""The time after which what happened in the account is in the journal.
+
+On spot no list of the exchange has deposits, so one whose event was lost is booked when its difference has stood.
+"""
 AGAIN_MS = 10 * SECOND
 """The longest pause between two attempts at an exit beyond the deadline."""
 UNKNOWN_SPOT_MS = 180 * SECOND
@@ -212,13 +223,14 @@ class Outcome:
         limits = Limits(self.plan.policy.exposure.max_gross, self.plan.policy.position.max_share)
         until, record, journal = self.ended_at, self.record, self.journal
         spot = self.plan.market.product is Product.SPOT
+        nameless = settled_at(until, STANDS_MS + SETTLES_MS, unseen) if spot else None
         unknown = UNKNOWN_SPOT_MS if spot else self.plan.policy.stop.deadline_s * SECOND
         return [
             *one_order_per_leg(record, journal, BOOK),
             *converged(record, journal, converges_ms, until, unseen + self.unsaved),
             *protected(record, journal, until, notice_ms=notice_ms, again_ms=AGAIN_MS, unknown_ms=unknown, away=unseen),
-            *within_budget(record, journal, BOOK, limits),
-            *same_books(record, journal, BEGIN, settled_at(until, 60 * SECOND, unseen), named=not spot),
+            *within_budget(record, journal, BOOK, limits, self.plan.grain_ms + self.plan.round_trip_ms),
+            *same_books(record, journal, BEGIN, settled_at(until, SETTLES_MS, unseen), nameless_until=nameless),
         ]
 
 
@@ -284,7 +296,7 @@ class _Process:
         self._resumes_after_s = plan.resumes_after_s
         self._mark = outcome.record.mark()
         self._loses = plan.in_process
-        clock = MachineClock(self.transport.now_ms)
+        clock, weights = MachineClock(self.transport.now_ms), Weights(plan.market.product)
         feed = BinanceFeed(
             plan.market.product,
             plan.market.symbols,
@@ -293,10 +305,11 @@ class _Process:
             warmup_days=0,
             tick_ms=plan.tick_ms,
             brackets=paper_brackets,
+            weights=weights,
         )
         clock.follow(feed.exchange_ms)
         ending = EndingFeed(feed, outcome.ended_at, self.transport.exchange_ms)
-        venue = plan.make_venue(Site(signed, exchange, plan.market.product, BOOK, outcome.record))
+        venue = plan.make_venue(Site(signed, exchange, plan.market.product, BOOK, outcome.record, weights))
         self.mortal = Dying(store, self.death, self._saved, self.transport.exchange_ms)
         self.run = outcome.run = Run(
             ending,

@@ -51,6 +51,7 @@ class Noting:
 
     def __init__(self) -> None:
         self.requests: list[Arrived] = []
+        self.withdrawn: list[str] = []
         self.hanging: dict[str, float | Exception] = {}
         self.under_way = 0
         self.most_under_way = 0
@@ -72,6 +73,9 @@ class Noting:
 
     async def cancel(self, ref: OrderRef, now: int) -> None:
         await self._take(f"X{ref}")
+
+    def withdraw(self, ref: OrderRef) -> None:
+        self.withdrawn.append(str(ref))
 
     async def cancel_foreign(self, order: OrderSeen, now: int) -> None:
         await self._take(f"X{order.venue_order_id}")

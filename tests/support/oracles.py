@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.orders import OrderIntent, OrderRef, Purpose
 from ocw_mcp.domain.time import SECOND
 from tests.support.venue_records import Arrival, VenueRecord
 
@@ -218,13 +218,16 @@ class Limits(NamedTuple):
     tolerance: Decimal = Decimal("0.02")
 
 
-def within_budget(record: VenueRecord, journal: Journal, book: str, limits: Limits) -> list[str]:
+def within_budget(record: VenueRecord, journal: Journal, book: str, limits: Limits, report_ms: int = 0) -> list[str]:
     """When an entry of the book reaches the venue, all that is open fits the limits, unknown outcomes included.
 
-    An entry that arrives after it was proved absent is booked and protected, but its budget was free by then.
+    An entry that arrives after it was proved absent is booked and protected, but its budget was free by then. It does
+    not count against an entry that was cleared before a report of it, which takes `report_ms`, could reach the book.
     """
     problems, steps = list[str](), [(at, 0, event) for at, event in journal]
-    intents = {each.ref: each.intent for _, each in journal if isinstance(each, events.OrderIntended)}
+    cleared = {each.ref: (at, each.intent) for at, each in journal if isinstance(each, events.OrderIntended)}
+    intents = {ref: intent for ref, (_, intent) in cleared.items()}
+    late = list[tuple[int, str, Decimal]]()
     arrived = {each.client_id for each in record.arrivals}
     unknown: dict[OrderRef, Decimal] = {}
     absent: set[OrderRef] = set()
@@ -249,39 +252,59 @@ def within_budget(record: VenueRecord, journal: Journal, book: str, limits: Limi
         arrival = row
         assert isinstance(arrival, Arrival)
         ref = ref_of(arrival.client_id, book)
-        if ref is None or arrival.reduces or ref in absent:
+        if ref is None or arrival.reduces:
             continue
+        if ref in absent:
+            late.append((arrival.at, arrival.symbol, _added(record, arrival, intents[ref])))
+            continue
+        begun = cleared[ref][0] if ref in cleared else arrival.at
+        unseen = [(symbol, value) for at, symbol, value in late if at + report_ms > begun]
         waiting = sum((value for other, value in unknown.items() if other != ref), ZERO)
+        gross = arrival.gross + waiting - sum((value for _, value in unseen), ZERO)
+        of_symbol = arrival.of_symbol - sum((value for symbol, value in unseen if symbol == arrival.symbol), ZERO)
         room = 1 + limits.tolerance
-        if arrival.gross + waiting > arrival.equity * limits.gross * room:
+        if gross > arrival.equity * limits.gross * room:
             problems.append(
-                f"{arrival.client_id} made {arrival.gross + waiting:.2f} open, expected at most "
-                f"{arrival.equity * limits.gross:.2f}"
+                f"{arrival.client_id} made {gross:.2f} open, expected at most {arrival.equity * limits.gross:.2f}"
             )
-        if arrival.of_symbol > arrival.equity * limits.share * room:
+        if of_symbol > arrival.equity * limits.share * room:
             problems.append(
-                f"{arrival.client_id} made {arrival.of_symbol:.2f} of {arrival.symbol} open, expected at most "
+                f"{arrival.client_id} made {of_symbol:.2f} of {arrival.symbol} open, expected at most "
                 f"{arrival.equity * limits.share:.2f}"
             )
     return problems
 
 
+def _added(record: VenueRecord, arrival: Arrival, intent: OrderIntent) -> Decimal:
+    """Return the value (quote) that an entry adds to its symbol when it arrives; 0 against a position."""
+    held = [each.position for each in record.standings if each.symbol == arrival.symbol and each.at < arrival.at]
+    if held and held[-1] * intent.side.sign < ZERO:
+        return ZERO
+    traded = (each.price for each in record.trades if each.client_id == arrival.client_id)
+    return arrival.quantity * (intent.limit_price or next(traded, ZERO))
+
+
 def same_books(
-    record: VenueRecord, journal: Journal, since: int = 0, until: int | None = None, *, named: bool = True
+    record: VenueRecord,
+    journal: Journal,
+    since: int = 0,
+    until: int | None = None,
+    *,
+    nameless_until: int | None = None,
 ) -> list[str]:
     """Every trade and change of the balance at the venue is in the journal once, and nothing else is.
 
-    What happened before `since` was before the book, and what happened after `until` may not have reached it. `named`
-    is false if the venue gives transfers no id: then their amounts are compared.
+    What happened before `since` was before the book, and what happened after `until` may not have reached it.
+    `nameless_until` is given if the venue gives transfers no id and has no list of them; see `_nameless_transfers`.
     """
     theirs: list[tuple[int, object]] = [(each.at, each.trade_id) for each in record.trades]
     ours, begun = list[object](), False
+    transfers = [each for each in record.changes if each.kind == "TRANSFER" and since <= each.at]
+    booked_transfers = list[events.TransferBooked]()
     for change in record.changes:
         if change.kind in ("FUNDING_FEE", "INSURANCE_CLEAR"):
             # What a liquidation costs is booked like a payment of the position.
             theirs.append((change.at, ("funding", change.symbol, change.amount)))
-        elif change.kind == "TRANSFER":
-            theirs.append((change.at, ("transfer", *([change.transaction] if named else []), change.amount)))
     for _, event in journal:
         match event:
             case events.OrderFilled() | events.OutsideFilled():
@@ -292,16 +315,46 @@ def same_books(
                 # The balance with which the book begins.
                 begun = True
             case events.TransferBooked():
-                ours.append(("transfer", *([event.transfer_id] if named else []), event.amount))
+                booked_transfers.append(event)
             case _:
                 pass
+    problems = list[str]()
+    if nameless_until is None:
+        theirs += [(each.at, ("transfer", each.transaction, each.amount)) for each in transfers]
+        ours += [("transfer", each.transfer_id, each.amount) for each in booked_transfers]
+    else:
+        problems = _nameless_transfers([(each.at, each.amount) for each in transfers], booked_transfers, nameless_until)
     known = Counter(row for at, row in theirs if since <= at)
     settled = Counter(row for at, row in theirs if since <= at and (until is None or at <= until))
     booked = Counter(ours)
-    missing = [f"{row} of the venue is missing in the journal" for row in settled - booked]
-    return missing + [
+    problems += [f"{row} of the venue is missing in the journal" for row in settled - booked]
+    return problems + [
         f"{row} is in the journal {booked[row]} times, at the venue {known[row]} times" for row in booked - known
     ]
+
+
+def _nameless_transfers(
+    theirs: Sequence[tuple[int, Decimal]], ours: Sequence[events.TransferBooked], until: int
+) -> list[str]:
+    """Each reported transfer is one of the venue's, and all transfers until a time are in the journal.
+
+    A transfer whose event was lost is booked by the difference of the balance that it leaves. Several of them leave one
+    difference, so their sum is compared.
+    """
+    known, reported = Counter(theirs), [each for each in ours if not each.transfer_id.startswith("found-")]
+    counted = Counter((each.transferred_at, each.amount) for each in reported)
+    problems = [f"a transfer of {amount} at {at} is in the journal too often" for at, amount in counted - known]
+    booked, sums = (
+        sum((each.amount for each in ours), ZERO),
+        {sum((amount for at, amount in theirs if at <= until), ZERO)},
+    )
+    for at, amount in theirs:
+        if at > until:
+            sums |= {each + amount for each in sums}
+    if booked not in sums:
+        expected = " or ".join(str(each) for each in sorted(sums))
+        problems.append(f"the journal has transfers of {booked} in all, expected {expected}")
+    return problems
 
 
 def time_without(since: int, until: int, away: Sequence[Span]) -> int:

@@ -225,6 +225,9 @@ class Session:
             asyncio.get_running_loop().call_later(WAY_S, self._exchange.cancel, ref)
         await self._clock.pause(2 * WAY_S * SECOND)
 
+    def withdraw(self, ref: OrderRef) -> None:
+        """Do nothing: no order waits for another try here."""
+
     async def cancel_foreign(self, order: OrderSeen, now: int) -> None:
         self._exchange.arrived.append((f"X{order.venue_order_id}", asyncio.get_running_loop().time()))
 

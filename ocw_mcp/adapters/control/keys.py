@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
-from ocw_mcp.adapters.files import FileRefused, read_file, require_own_directory, write_private
+from ocw_mcp.adapters.binance.api_key import SHOWN, ApiKey
+from ocw_mcp.adapters.files import read_own, write_private
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.state import Mode
@@ -23,8 +24,6 @@ from ocw_mcp.domain.state import Mode
 KEYS: Final = "keys.json"
 SERVICE: Final = "ocw-mcp"
 """The name of the entries in the keyring of the system."""
-SHOWN: Final = 12
-"""The digits of a fingerprint."""
 _LARGEST: Final = 1 << 16
 _FORM: Final = re.compile(r"[!-~]{16,512}")
 
@@ -44,21 +43,6 @@ class Kept(StrEnum):
     FILE = "file"
     KEYRING = "keyring"
     ENVIRONMENT = "environment"
-
-
-class ApiKey(msgspec.Struct, frozen=True):
-    """A key and its secret."""
-
-    key: str
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"ApiKey({self.fingerprint})"
-
-    @property
-    def fingerprint(self) -> str:
-        """The first digits of the SHA-256 of the key, which name it without showing it."""
-        return hashlib.sha256(f"ocw key {self.key}".encode()).hexdigest()[:SHOWN]
 
 
 class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -214,18 +198,11 @@ def _ask_keyring(ask: "Callable[[Any], Any]") -> Any:
 
 
 def _rows(directory: Path) -> list[_Row]:
-    require_own_directory(directory)
-    path = directory / KEYS
-    try:
-        data = read_file(path, _LARGEST, private=True)
-    except (FileNotFoundError, NotADirectoryError):
+    data = read_own(directory, KEYS, _LARGEST)
+    if data is None:
         return []
-    except FileRefused as error:
-        raise BookError(str(error)) from None
-    except OSError as error:
-        raise BookError(f"{path} cannot be read: {error.strerror}; run as the user who runs the engine") from None
     try:
         return _decode(data)
     except (msgspec.MsgspecError, UnicodeError):
         # The error of the decoder is not shown: it may quote the file.
-        raise BookError(f"{path} holds no keys of ocw; move it away, and run ocw connect again") from None
+        raise BookError(f"{directory / KEYS} holds no keys of ocw; move it away, and run ocw connect again") from None

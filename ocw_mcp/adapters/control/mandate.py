@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.adapters.control import passphrase
-from ocw_mcp.adapters.files import FileRefused, read_file, require_own_directory, write_private
+from ocw_mcp.adapters.files import read_own, write_private
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.time import DAY, iso
 
@@ -78,16 +78,11 @@ def read(directory: Path) -> Mandate | None:
 
     Raises BookError for a broken seal, invalid terms, and a file that cannot be trusted.
     """
-    require_own_directory(directory)
-    path = directory / MANDATE
-    try:
-        sealed = _decode(read_file(path, _LARGEST, private=True))
-    except FileNotFoundError:
+    path, data = directory / MANDATE, read_own(directory, MANDATE, _LARGEST)
+    if data is None:
         return None
-    except FileRefused as error:
-        raise BookError(str(error)) from None
-    except OSError as error:
-        raise BookError(f"{path} cannot be read: {error.strerror}; run as the user who runs the engine") from None
+    try:
+        sealed = _decode(data)
     except (msgspec.MsgspecError, UnicodeError):
         raise _broken(path, "is no mandate of this version of ocw") from None
     if not passphrase.is_sealed(directory, _text(sealed.mandate), sealed.seal):

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.adapters.files import FileRefused, read_file, require_own_directory, write_private
+from ocw_mcp.adapters.files import read_own, require_own_directory, write_private
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.orders import MOST_TOKENS
 
@@ -59,20 +59,15 @@ def new_token() -> str:
 
 def read_tokens(directory: Path) -> list[TokenRow]:
     """Return the tokens of a state directory. Raises BookError if their file cannot be trusted."""
-    require_own_directory(directory)
-    path = directory / TOKENS
-    try:
-        data = read_file(path, _LARGEST, private=True)
-    except FileNotFoundError:
+    data = read_own(directory, TOKENS, _LARGEST)
+    if data is None:
         return []
-    except FileRefused as error:
-        raise BookError(str(error)) from None
-    except OSError as error:
-        raise BookError(f"{path} cannot be read: {error.strerror}; run as the user who runs the engine") from None
     try:
         return _decode(data)
     except (msgspec.MsgspecError, UnicodeError):
-        raise BookError(f"{path} holds no tokens of ocw; move it away, and create others with ocw token new") from None
+        raise BookError(
+            f"{directory / TOKENS} holds no tokens of ocw; move it away, and create others with ocw token new"
+        ) from None
 
 
 def add_token(directory: Path, scope: str, name: str | None, created_at: int) -> tuple[str, TokenRow]:

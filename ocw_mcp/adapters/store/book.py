@@ -94,6 +94,14 @@ def create_book(directory: Path, book: StoredBook) -> None:
     sync_directory(directory)
 
 
+def remove_book(directory: Path) -> None:
+    """Delete the files of a book that this process has created, and in which nothing was journaled. Raises OSError."""
+    # The journal goes last: a log without it would be read into the next one.
+    for each in reversed(database.database_files(directory)):
+        each.unlink(missing_ok=True)
+    sync_directory(directory)
+
+
 def require_same(directory: Path, stamped: BookStamp, asked: BookStamp) -> None:
     """Refuse a start that does not match the book's stamp. Raises BookError, which names every difference."""
     before, after = _parts(stamped), _parts(asked)

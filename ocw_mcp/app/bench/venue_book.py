@@ -220,15 +220,15 @@ def _run(minutes: int, market: SandboxMarket, stops: _Stops, took_ms: list[float
 async def _access(transport: InProcessTransport, symbols: Sequence[str]) -> ExchangeAccess:
     """Set the account up, and return it for a demo run."""
     # ccxt is imported here, so that a book on paper is measured without it.
+    from ocw_mcp.adapters.binance.api_key import ApiKey
     from ocw_mcp.adapters.venues.binance.client import SignedClient
-    from ocw_mcp.adapters.venues.binance.signing import Credentials
     from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
     from ocw_mcp.sandbox.binance.account.keys import made_key
 
     key = made_key("1")
 
     def client() -> SignedClient:
-        return SignedClient(transport, Credentials(key.key, key.secret), Mode.DEMO, loopback="127.0.0.1:1")
+        return SignedClient(transport, ApiKey(key.key, key.secret), Mode.DEMO, loopback="127.0.0.1:1")
 
     def make_venue(book: str, symbols: tuple[str, ...], clock: LiveClock) -> ExchangeVenue:
         return BinanceVenue(client(), book, symbols)

@@ -8,12 +8,12 @@ import asyncio
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.feeds.binance.exchange_info import ExchangeInfo, fetch_info
 from ocw_mcp.adapters.feeds.binance.rest import RestClient
 from ocw_mcp.adapters.venues.binance import orders as futures
 from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.orders import OrderForms
-from ocw_mcp.adapters.venues.binance.signing import Credentials
 from ocw_mcp.adapters.venues.binance.spot import orders as spot
 from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.adapters.venues.instruments import paper_brackets
@@ -110,7 +110,7 @@ async def _reconcile(market: SandboxMarket, count: int, cancelled: int) -> dict[
 
 def _client(transport: InProcessTransport, product: Product) -> SignedClient:
     key = made_key("1")
-    return SignedClient(transport, Credentials(key.key, key.secret), Mode.DEMO, product, loopback="127.0.0.1:1")
+    return SignedClient(transport, ApiKey(key.key, key.secret), Mode.DEMO, product, loopback="127.0.0.1:1")
 
 
 async def _place(client: SignedClient, market: SandboxMarket, info: ExchangeInfo, count: int) -> _Placed:

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import msgspec
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.binance.hosts import hosts_of
 from ocw_mcp.adapters.binance.network import NetworkTransport
 from ocw_mcp.adapters.venues.binance.client import SignedClient
-from ocw_mcp.adapters.venues.binance.signing import Credentials
 from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.app.bench.fixtures import BOOK, SYMBOL
 from ocw_mcp.app.bench.live_day import START
@@ -151,7 +151,7 @@ async def _ocw(server: OrderServer, clock: SimulatedClock) -> AsyncIterator[tupl
     """Open an outbox before the Binance venue, which sends over the network."""
     key = made_key("1")
     transport = NetworkTransport(hosts_of(Product.UM, server.address), lambda: time.time_ns() // 1_000_000)  # noqa: TID251
-    client = SignedClient(transport, Credentials(key.key, key.secret), Mode.DEMO, loopback=server.address)
+    client = SignedClient(transport, ApiKey(key.key, key.secret), Mode.DEMO, loopback=server.address)
     venue = BinanceVenue(client, BOOK, (SYMBOL,))
 
     def refuse(report: VenueReport) -> None:

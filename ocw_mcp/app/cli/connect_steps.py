@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import msgspec
 import typer
 
-from ocw_mcp.adapters.control.keys import ApiKey, Connection, HostClass, Kept, checked_form, connections, keep_key
+from ocw_mcp.adapters.binance.api_key import ApiKey
+from ocw_mcp.adapters.control.keys import Connection, HostClass, Kept, checked_form, connections, keep_key
 from ocw_mcp.adapters.files import FileRefused, read_file
 from ocw_mcp.adapters.store.book import peek_book
 from ocw_mcp.adapters.store.directory import has_book, prepare

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.control import mandate, passphrase
-from ocw_mcp.adapters.control.keys import ApiKey
 from ocw_mcp.adapters.control.mandate import LONGEST_DAYS, Mandate
 from ocw_mcp.adapters.store.directory import StateLock, has_book
 from ocw_mcp.adapters.store.figures import read_last_run
@@ -44,7 +44,15 @@ def give_mandate(request: ConnectRequest, target: Target, key: ApiKey, account: 
         book = hashlib.sha256(f"{account} {terms.given_at}".encode()).hexdigest()[:6]
         loopback = target.settings.binance_loopback
         proof = exchange_account.prove(
-            target.mode, target.product, key, loopback, book, terms.symbols[0], bound, lambda line: say(f"  {line}")
+            target.mode,
+            target.product,
+            key,
+            loopback,
+            book,
+            terms.symbols[0],
+            bound,
+            lambda line: say(f"  {line}"),
+            account=account,
         )
         mandate.give(state, msgspec.structs.replace(terms, proven_at=proof.ended_at))
     own = "" if request.policies is None else f" --policies {request.policies}"

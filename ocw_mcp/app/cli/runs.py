@@ -9,6 +9,7 @@ import structlog
 import typer
 from rich.text import Text
 
+from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.store.directory import has_book
 from ocw_mcp.app import log
 from ocw_mcp.app.cli.options import RunRequest, print_json
@@ -17,6 +18,7 @@ from ocw_mcp.app.exchange_access import open_access, require_exchange, require_m
 from ocw_mcp.app.markets import BINANCE, FIRST_SEED, SIMULATED, open_market
 from ocw_mcp.app.narrator import Narrator, RunProgress
 from ocw_mcp.app.output import StatusLine, output_problem, steady
+from ocw_mcp.app.outside import outside_of
 from ocw_mcp.app.parsing import parse_listen_address, parse_product, parse_span, parse_symbols, tape_terms
 from ocw_mcp.app.policy_loader import load_policies, load_prompts, with_every
 from ocw_mcp.app.report_view import show
@@ -37,10 +39,11 @@ FASTEST = "max"
 MAX_SPEED = 1_000_000
 
 
-def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
+def run_and_print(request: RunRequest, *, tape_only: bool = False, record_to: Path | None = None) -> None:
     """Run a book as requested; print its events and a report as text, or only the report as JSON.
 
-    `tape_only` is set for `ocw replay`. Raises OcwError for an error that the user can correct.
+    `tape_only` is set for `ocw replay`, and `record_to` is the directory of `ocw record`. Raises OcwError for an error
+    that the user can correct.
     """
     settings = load_settings(request.env, request.state, os.environ)
     log.configure(settings.log_level, quiet=not request.as_json)
@@ -80,12 +83,15 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
     if request.state is not None:
         require_mode(request.state, mode)
     access = None
+    weights = Weights(parse_product(request.product) or Product.UM) if market == BINANCE else None
     if mode is not Mode.PAPER:
         state, product = require_exchange(mode, market, request.state), parse_product(request.product) or Product.UM
-        access, policies = open_access(mode, product, state, settings, policies, structlog.get_logger().warning)
+        access, policies = open_access(
+            mode, product, state, settings, policies, structlog.get_logger().warning, weights
+        )
     with line:
         line.show("opening the market")
-        feed, clock = _market(request, market, settings, line, paced)
+        feed, clock = _market(request, market, settings, line, paced, weights)
         job = Job(
             feed=feed,
             agent=request.agent if strategy is None else strategy.name,
@@ -99,6 +105,8 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
             claude=_claude_setup(request, settings, narrator),
             strategy=strategy,
             access=access,
+            outside=outside_of(settings, request.state, live=market == BINANCE),
+            record_to=record_to,
             progress=None if narrator is None else RunProgress(line, narrator, paced=clock is not None),
         )
         outcome = run(job, narrator)
@@ -118,7 +126,12 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
 
 
 def _market(
-    request: RunRequest, market: str, settings: Settings, line: StatusLine, paced: Clock | None
+    request: RunRequest,
+    market: str,
+    settings: Settings,
+    line: StatusLine,
+    paced: Clock | None,
+    weights: Weights | None,
 ) -> tuple[Feed, Clock | None]:
     """Return the market of a run and its clock. Raises MarketUnreachable for a new book of a market without answer."""
     product, symbols = parse_product(request.product), parse_symbols(request.symbols)
@@ -149,6 +162,7 @@ def _market(
         request.interval,
         settings.binance_loopback,
         lambda done: line.show(f"reading the market's history: {done:.0%}"),
+        weights,
     )
     if not exists:
         require_reachable(product, settings.binance_loopback)

@@ -7,9 +7,9 @@ from types import ModuleType
 import msgspec
 import pytest
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.control.keys import (
     KEYS,
-    ApiKey,
     Connection,
     HostClass,
     Kept,

@@ -28,6 +28,7 @@ from ocw_mcp.domain.orders import (
     Rejected,
     RejectReason,
     Side,
+    Triggered,
     VenueReport,
 )
 from ocw_mcp.domain.protocols import Venue
@@ -235,13 +236,13 @@ def outside(reports: Iterable[VenueReport]) -> list[OutsideFill]:
 
 
 def undated(reports: Iterable[VenueReport]) -> list[VenueReport]:
-    """Return the reports without the times of trades: a restart of an exchange's venue takes time."""
+    """Return the reports without their times: a restart of an exchange's venue takes time."""
     found: list[VenueReport] = []
     for each in reports:
         match each:
             case Filled():
                 found.append(msgspec.structs.replace(each, traded_at=0))
-            case OutsideFill() | FundingPaid():
+            case OutsideFill() | FundingPaid() | Accepted() | Triggered():
                 found.append(msgspec.structs.replace(each, at=0))
             case _:
                 found.append(each)

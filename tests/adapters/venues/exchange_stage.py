@@ -7,8 +7,8 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.adapters.venues.binance.client import SignedClient
-from ocw_mcp.adapters.venues.binance.signing import Credentials
 from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.margin import Brackets
@@ -56,7 +56,7 @@ BOOK = "c0nf0r"
 def binance_venue(transport: InProcessTransport, product: Product) -> ExchangeVenue:
     """Return the Binance venue on a product."""
     key = made_key("1")
-    client = SignedClient(transport, Credentials(key.key, key.secret), Mode.DEMO, product, loopback="127.0.0.1:1")
+    client = SignedClient(transport, ApiKey(key.key, key.secret), Mode.DEMO, product, loopback="127.0.0.1:1")
     return BinanceVenue(client, BOOK, [ETH])
 
 

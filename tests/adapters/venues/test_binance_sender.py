@@ -109,7 +109,7 @@ def test_refused_order_is_rejected_with_its_reason(changes: dict[str, Any], reas
     async def use(account: SandboxAccount) -> Any:
         account.sender.leverage_seen("NOPEUSDT", 20)
         reports = await account.send(order(**changes))
-        return outcomes(reports), account.witness.looked_up, len(account.registry)
+        return outcomes(reports), account.witness.looked_up, len(account.known)
 
     assert on_sandbox(use) == ([reason], [], 0)
 
@@ -176,7 +176,7 @@ def test_reduction_that_was_refused_by_overload_is_sent_again_until_it_passes() 
 
 def test_entry_that_did_not_leave_this_machine_is_rejected() -> None:
     async def use(account: SandboxAccount) -> Any:
-        await account.client.clock.measure()
+        await account.client.measure_time()
         account.transport.offline_until = NOW + MINUTE
         return outcomes(await account.send(order())), account.witness.looked_up
 
@@ -257,7 +257,7 @@ def test_every_answer_to_a_cancel_ends_in_a_look_up_or_a_proof(answer: RestRespo
 
 def test_late_time_stamp_measures_the_clock_and_sends_once_more() -> None:
     async def use(account: SandboxAccount) -> Any:
-        await account.client.clock.measure()
+        await account.client.measure_time()
         reports = await account.send(order())
         return outcomes(reports), account.placed, account.client.clock.measurements
 
@@ -324,6 +324,47 @@ def test_cancel_of_a_reduction_that_waits_for_the_end_of_a_ban_drops_it() -> Non
     assert on_sandbox(use) == (["Throttled", "NOT_SENT"], [])
 
 
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_withdrawn_order_is_not_sent_again_and_its_cancel_follows(is_sent: bool) -> None:
+    async def use(account: SandboxAccount) -> Any:
+        await enter(account)
+        if not is_sent:
+            account.exchange.add_fault({"kind": "ban", "for": "2m"}, account.transport.exchange_ms())
+        stop = order(STOP, SELL, trigger_price=account.price() - 2_000)
+        sending = asyncio.create_task(account.send(stop))
+        await asyncio.sleep(0)  # noqa: TID251 - virtual time
+        # Its request is under way, and nobody knows yet whether it will have to wait.
+        account.sender.withdraw(stop.ref)
+        said = outcomes(await sending)
+        took = account.transport.exchange_ms() - NOW
+        return said, outcomes(await account.cancel(stop.ref)), account.state()["algoOrders"], took < SECOND
+
+    expected = (["Accepted"], ["Canceled"]) if is_sent else (["Throttled", "NOT_SENT"], [])
+    assert on_sandbox(use) == (*expected, [], True)
+
+
+def test_entry_withdrawn_while_its_leverage_is_set_is_not_sent() -> None:
+    async def use(account: SandboxAccount) -> Any:
+        entry = order(leverage=7)
+        sending = asyncio.create_task(account.send(entry))
+        await asyncio.sleep(0)  # noqa: TID251 - virtual time
+        account.sender.withdraw(entry.ref)
+        return outcomes(await sending), outcomes(await account.cancel(entry.ref)), account.placed
+
+    assert on_sandbox(use) == (["NOT_SENT"], [], 0)
+
+
+def test_withdrawal_of_an_order_that_is_not_being_sent_does_nothing() -> None:
+    async def use(account: SandboxAccount) -> Any:
+        live = order(limit_price=account.price() - 1_000)
+        account.sender.withdraw(live.ref)
+        await account.send(live)
+        account.sender.withdraw(live.ref)
+        return outcomes(await account.cancel(live.ref)), account.state()["orders"]
+
+    assert on_sandbox(use) == (["Canceled"], [])
+
+
 def test_entries_leave_a_part_of_the_order_limit_to_reductions() -> None:
     async def use(account: SandboxAccount) -> Any:
         far = account.price() - 5_000
@@ -353,7 +394,7 @@ def test_cancel_of_a_live_order_is_reported(kind: str) -> None:
 
 def test_cancel_of_a_partly_filled_order_leaves_the_report_to_the_look_up() -> None:
     async def use(account: SandboxAccount) -> Any:
-        await account.client.clock.measure()
+        await account.client.measure_time()
         account.exchange.add_fault({"kind": "transfer", "amount": "10000000"}, account.transport.exchange_ms())
         ask = account.best_ask()
         live = order(quantity=str(ask.quantity * 2), limit_price=ask.price)

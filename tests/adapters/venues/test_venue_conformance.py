@@ -268,9 +268,9 @@ async def test_reports_are_the_same_after_a_restart(make_stage: Callable[[], Sta
         await each.begin()
         for price in (1_000.0, 1_005.0, 985.0, 1_000.0, 940.0, 990.0):
             n = len(reports[place]) + 1
-            reports[place].append(await send(each, BUY, "1", n=n, leverage=20))
-            reports[place].append(await send(each, BUY, "1", n=100 + n, limit="991", leverage=20))
-            reports[place].append(await send(each, SELL, "0.9", Purpose.STOP, n=n, trigger="930"))
+            reports[place].append(undated([await send(each, BUY, "1", n=n, leverage=20)]))
+            reports[place].append(undated([await send(each, BUY, "1", n=100 + n, limit="991", leverage=20)]))
+            reports[place].append(undated([await send(each, SELL, "0.9", Purpose.STOP, n=n, trigger="930")]))
             if place:
                 await each.restart()
             reports[place].append(undated(await each.moves(price)))

@@ -13,7 +13,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from ocw_mcp.adapters.control.keys import ApiKey, Kept, connections
+from ocw_mcp.adapters.binance.api_key import ApiKey
+from ocw_mcp.adapters.control.keys import Kept, connections
 from ocw_mcp.adapters.store.book import peek_book
 from ocw_mcp.app.settings import KEYS
 from ocw_mcp.sandbox.binance.account.keys import made_key

@@ -61,8 +61,8 @@ class Live:
         self.screen = someone.screen
         return said
 
-    def prove(self, *given: Any) -> Proof:
-        self.proved.append(given)
+    def prove(self, *given: Any, account: str) -> Proof:
+        self.proved.append((*given, account))
         return Proof(Decimal(1), Decimal(1), Decimal(1), Decimal(0), 77)
 
     def access(self, policies: Path | None = None) -> tuple[Policies, list[str]]:
@@ -103,7 +103,9 @@ def test_mandate_is_sealed_with_the_passphrase_after_the_proof(live: Live) -> No
     assert (found.amount, found.symbols, found.expires_at - found.given_at) == (Decimal(500), ("ETHUSDT",), 7 * DAY)
     assert (found.policy, found.proven_at) == (load_policies(None).hash, 77)
     assert found.account == connections(live.desk)[0].account
-    assert [(given[0], given[5]) for given in live.proved] == [(Mode.LIVE, "ETHUSDT")]
+    assert [(given[0], given[5], given[-1]) for given in live.proved] == [
+        (Mode.LIVE, "ETHUSDT", connections(live.desk)[0].account)
+    ]
     assert WORD not in said.out + live.screen
     doctor = json.loads(live.ocw("doctor", "--state", live.desk, "--json").out)["checks"]
     shown = {each["name"]: each["found"] for each in doctor}
@@ -137,7 +139,7 @@ def test_wrong_passphrase_gives_no_mandate_and_sends_no_order(live: Live) -> Non
 
 
 def test_failed_proving_order_gives_no_mandate(live: Live) -> None:
-    def fail(*given: object) -> Proof:
+    def fail(*given: object, account: str) -> Proof:
         raise VenueRefused("the proving order failed")
 
     live.monkeypatch.setattr(exchange_account, "prove", fail)

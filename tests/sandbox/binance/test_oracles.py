@@ -236,6 +236,30 @@ def test_waiting_order_of_an_unknown_outcome_counts() -> None:
     assert within_budget(record, found, BOOK, WIDE) == []
 
 
+@pytest.mark.parametrize(("cleared_after", "noticed"), [(-20, False), (900, False), (2_000, True)])
+def test_late_entry_counts_once_its_report_can_be_known(cleared_after: int, noticed: bool) -> None:
+    trader, record = trading()
+    trader.order("BUY", "0.1", newClientOrderId=name(1))
+    arrived = trader.now
+    trader.later(3 * SECOND).order("BUY", "0.1", newClientOrderId=name(2))
+    absent = (NOW - SECOND, events.OrderRejected(ref(), RejectReason.NEVER_ARRIVED, ""))
+    journal = [intended("0.1", NOW - 2 * SECOND), absent, intended("0.1", arrived + cleared_after, ref(2))]
+    problems = within_budget(record, journal, BOOK, WIDE, report_ms=SECOND)
+    assert [name(2) in each for each in problems] == [True] * noticed
+
+
+def test_late_entry_against_the_position_excuses_nothing() -> None:
+    trader, record = trading()
+    trader.order("SELL", "0.1", newClientOrderId=name(3))
+    trader.later(SECOND).order("BUY", "0.05", newClientOrderId=name(1))
+    arrived = trader.now
+    trader.order("SELL", "0.08", newClientOrderId=name(2))
+    absent = (NOW - SECOND, events.OrderRejected(ref(), RejectReason.NEVER_ARRIVED, ""))
+    journal = [intended("0.05", NOW - 2 * SECOND), absent, intended("0.08", arrived - 20, ref(2))]
+    (problem,) = within_budget(record, journal, BOOK, WIDE, report_ms=SECOND)
+    assert name(2) in problem
+
+
 def test_open_entries_count_with_their_limits() -> None:
     trader, record = trading()
     price = floored(trader.mark() * D("0.97"))
@@ -267,6 +291,28 @@ def test_journal_with_each_transfer_once_equals_the_books() -> None:
     event = events.TransferBooked(row.transaction, D(-100), NOW)
     assert same_books(record, [(NOW, event)], NOW) == []
     assert len(same_books(record, [(NOW, event), (NOW, event)], NOW)) == 1
+
+
+def transfer(amount: int, name: str, at: int = NOW) -> tuple[int, events.JournalEvent]:
+    return at, events.TransferBooked(name, D(amount), at)
+
+
+def test_transfers_without_an_id_are_compared_by_their_sum_until_a_time() -> None:
+    trader, record = trading()
+    trader.account.advance(NOW)
+    for amount in (-100, 30):
+        trader.account.transfer(D(amount), NOW)
+    begin = transfer(10_000, "found-0", NOW - 1)
+    (missing,) = same_books(record, [begin], NOW, nameless_until=NOW)
+    assert missing == "the journal has transfers of 0 in all, expected -70.00000000"
+    assert same_books(record, [begin], NOW, nameless_until=NOW - 1) == []
+    for until in (NOW - 1, NOW):
+        assert same_books(record, [begin, transfer(-70, "found-1")], NOW, nameless_until=until) == []
+        each = [begin, transfer(-100, "USDT-1"), transfer(30, "found-1")]
+        assert same_books(record, each, NOW, nameless_until=until) == []
+        (twice, total) = same_books(record, [*each, transfer(-100, "USDT-2")], NOW, nameless_until=until)
+        assert "a transfer of -100 at" in twice
+        assert "transfers of -170 in all" in total
 
 
 def test_funding_that_is_booked_twice_is_noticed() -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.binance.weights import Scope
 from ocw_mcp.adapters.feeds.binance.rest import Priority, RestClient
 from ocw_mcp.domain.errors import FeedError
 from ocw_mcp.domain.margin import Brackets
@@ -95,7 +96,7 @@ async def fetch_info(
 
 async def fetch_funding_hours(rest: RestClient, priority: Priority = Priority.URGENT) -> dict[str, int]:
     """Return the hours between two fundings of the symbols that have another interval than eight hours."""
-    body = await rest.get("/fapi/v1/fundingInfo", weight=1, priority=priority)
+    body = await rest.get("/fapi/v1/fundingInfo", weight=1, scope=Scope.FUNDING, priority=priority)
     try:
         rows = msgspec.json.decode(body, type=list[_FundingInfo], strict=False)
     except msgspec.DecodeError as error:

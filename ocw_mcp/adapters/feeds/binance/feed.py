@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Final
 
 from ocw_mcp.adapters.binance.transport import Transport
+from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.feeds.binance.health import health_of
 from ocw_mcp.adapters.feeds.binance.session import Plan, Session
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
@@ -44,10 +45,14 @@ class BinanceFeed:
         tick_ms: int = SECOND,
         brackets: Callable[[str], Brackets | None] = _no_brackets,
         progress: Callable[[float], None] = _no_progress,
+        derivatives: bool = True,
+        weights: Weights | None = None,
     ) -> None:
         """`jitter` returns a number from 0 to below 1, and `brackets` the margin brackets of a symbol, if known.
 
         `progress` gets the fetched part of the history, 0 to 1. Prices are yielded once every `tick_ms`; see `watch`.
+        `derivatives` says whether a futures market is also asked for open interest, ratios and index prices.
+        `weights` is the budget of the host if others use it as well.
         Raises FeedError for invalid arguments.
         """
         wrong = [each for each in symbols if not (each.isascii() and each.isalnum() and each == each.upper())]
@@ -59,11 +64,12 @@ class BinanceFeed:
             raise FeedError(f"the live market has no candles of {span_name(interval)}; expected one of {known}")
         self.product, self.interval = product, interval
         self.symbols = tuple(sorted(set(symbols)))
-        self._transport = transport
+        self._transport, self._weights = transport, weights
         warmup_ms = warmup_days * DAY
-        self._plan = Plan(product, self.symbols, interval, warmup_ms, tick_ms, brackets, jitter, progress)
+        self._plan = Plan(product, self.symbols, interval, warmup_ms, tick_ms, brackets, jitter, progress, derivatives)
         self._levels: Mapping[str, tuple[float, float]] = {}
         self._known: Mapping[str, int] = {}
+        self._days_of: str | None = None
         self.session: Session | None = None
         """The parts of the running call of `frames`, for their counters; None while there is none."""
 
@@ -97,16 +103,20 @@ class BinanceFeed:
         """
         self._known = dict(known)
 
+    def read_days_of(self, symbol: str) -> None:
+        """Set the symbol whose earlier daily candles the first frame of a new book has."""
+        self._days_of = symbol if symbol in self.symbols else None
+
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
         """Yield the frames of a new book, with its history first; or those after a time (ms), the missed ones `late`.
 
         Raises MarketUnreachable if a new book receives nothing, and FeedError for a symbol that is not traded. An
         existing book waits for the exchange, and reports that in notices.
         """
-        session = self.session = Session(self._plan, self._transport)
+        session = self.session = Session(self._plan, self._transport, self._weights)
         session.board.watch(self._levels)
         try:
-            async for frame in session.frames(after, self._known):
+            async for frame in session.frames(after, self._known, self._days_of):
                 yield frame
         except MarketUnreachable as error:
             raise MarketUnreachable(

@@ -26,7 +26,7 @@ def health_of(session: Session) -> FeedHealth:
         messages=session.dispatcher.messages,
         reconnects=sum(max(0, socket.opened - 1) for socket in session.sockets),
         clock_offset_ms=clock.offset_ms if clock.measured else None,
-        request_weight=rest.used_weight,
-        request_weight_limit=rest.weight_limit,
+        request_weight=rest.weights.used_weight,
+        request_weight_limit=rest.weights.limit,
         requests_refused=rest.refused,
     )

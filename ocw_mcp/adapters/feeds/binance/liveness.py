@@ -9,10 +9,11 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.binance.clock import MEASURED_EVERY_S
 from ocw_mcp.adapters.binance.transport import pause
 from ocw_mcp.adapters.feeds.binance.board import Board
 from ocw_mcp.adapters.feeds.binance.candles import CandleStore
-from ocw_mcp.adapters.feeds.binance.clock import LIMIT_MS, MEASURED_EVERY_S, ExchangeClock
+from ocw_mcp.adapters.feeds.binance.clock import LIMIT_MS, ExchangeClock
 from ocw_mcp.adapters.feeds.binance.dispatch import Dispatcher
 from ocw_mcp.adapters.feeds.binance.notices import CLOCK, Notices
 from ocw_mcp.adapters.feeds.binance.rest import Priority, RestClient

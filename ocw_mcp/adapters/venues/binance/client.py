@@ -2,17 +2,18 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
+from ocw_mcp.adapters.binance.clock import MEASURED_EVERY_S, SAMPLES, TIME_PATHS, ServerClock
 from ocw_mcp.adapters.binance.transport import NotSent, RestResponse, SignedTransport, pause
-from ocw_mcp.adapters.venues.binance.clock import MEASURED_EVERY_S, NoTime, ServerClock
-from ocw_mcp.adapters.venues.binance.errors import Banned, Outcome, Refused, Unanswered, classify
+from ocw_mcp.adapters.binance.weights import OverBudget, Scope, Use, Weights
+from ocw_mcp.adapters.venues.binance.errors import Banned, CallFailed, Outcome, Refused, Unanswered, classify
 from ocw_mcp.adapters.venues.binance.hosts import check_host
-from ocw_mcp.adapters.venues.binance.signing import Credentials, Signer
-from ocw_mcp.adapters.venues.binance.weights import Use, Weights
+from ocw_mcp.adapters.venues.binance.signing import Signer
 from ocw_mcp.domain.errors import MarketUnreachable
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.state import Mode
@@ -33,23 +34,27 @@ class SignedClient:
     def __init__(
         self,
         transport: SignedTransport,
-        credentials: Credentials,
+        key: ApiKey,
         mode: Mode,
         product: Product = Product.UM,
         *,
         loopback: str | None = None,
+        weights: Weights | None = None,
     ) -> None:
         """`loopback` is the address of a sandbox on this machine; without it only the exchange's hosts are allowed.
+
+        `weights` is the budget of the host if others use it as well.
 
         Raises VenueRefused if the mode makes no signed calls, or if the transport leads to a host of another mode.
         """
         check_host(mode, product, transport.rest, loopback)
         self.mode, self.product = mode, product
         self.transport = transport
-        self.clock = ServerClock(transport, product)
-        self.weights = Weights(product, self.clock.now_ms)
+        self.clock = ServerClock(transport.now_ms)
+        self.weights = weights or Weights(product)
+        self.weights.begin(self.clock.now_ms)
         self._host, self._loopback = transport.rest, loopback
-        self._signer = Signer(product, transport.rest, credentials, self.clock.now_ms)
+        self._signer = Signer(product, transport.rest, key, self.clock.now_ms)
 
     def now_ms(self) -> int:
         """Return the exchange's time, ms."""
@@ -59,8 +64,8 @@ class SignedClient:
         """Measure the exchange's time now and then; this never ends."""
         while True:
             # Without an answer the last measurement stays. A time that is wrong is refused, and measured again.
-            with contextlib.suppress(MarketUnreachable):
-                await self.clock.measure()
+            with contextlib.suppress(Banned, Unanswered):
+                await self.measure_time()
             await pause(MEASURED_EVERY_S)
 
     async def call(
@@ -79,7 +84,7 @@ class SignedClient:
         Raises Refused, Banned or Unanswered.
         """
         if not self.clock.measured:
-            await self._measure()
+            await self.measure_time()
         use = Use.REDUCTION if reduces else Use.ENTRY if orders else Use.QUERY
         try:
             return await self._once(method, path, params or {}, weight, orders, use)
@@ -87,40 +92,55 @@ class SignedClient:
             if refused.verdict.outcome is not Outcome.CLOCK:
                 raise
             try:
-                await self._measure()
+                await self.measure_time()
             except (Banned, Unanswered):
                 raise refused from None
         return await self._once(method, path, params or {}, weight, orders, use)
 
+    async def get(self, path: str, query: Mapping[str, str | int], *, weight: int) -> bytes:
+        """Send a request without a signature; return the body of its success. Raises Refused, Banned or Unanswered."""
+        self._admit(Use.QUERY, weight)
+        return await self._answered(path, self.transport.get(path, query))
+
     async def subscription(self, *, weight: int) -> Mapping[str, str | int]:
         """Return the signed parameters of a subscription by the WebSocket API. Raises Banned or Unanswered."""
         if not self.clock.measured:
-            await self._measure()
-        self.weights.admit(Use.QUERY, weight, 0)
+            await self.measure_time()
+        self._admit(Use.QUERY, weight)
         return self._signer.subscription()
 
-    async def _measure(self) -> None:
-        self.weights.admit(Use.QUERY, 3, 0)
+    async def measure_time(self) -> None:
+        """Measure the exchange's time. Raises Banned or Unanswered."""
+        path = TIME_PATHS[self.product]
+        self._admit(Use.QUERY, SAMPLES)
         try:
-            await self.clock.measure()
-        except NoTime as error:
-            failure = self._failure("the time", error.answer)
-            raise failure if isinstance(failure, Banned) else Unanswered(str(error), sent=False) from None
-        except MarketUnreachable as error:
-            raise Unanswered(str(error), sent=False) from None
+            await self.clock.measure_by(lambda: self._answered(path, self.transport.request("GET", path)))
+        except Banned:
+            raise
+        except (CallFailed, MarketUnreachable) as error:
+            raise Unanswered(f"the exchange's time was not measured: {error}", sent=False) from None
+        self.weights.follow(self.now_ms)
+
+    def _admit(self, use: Use, weight: int, orders: int = 0) -> None:
+        try:
+            self.weights.admit(use, weight, orders)
+        except OverBudget as over:
+            raise Banned(over.until_ms, over.why) from None
 
     async def _once(
         self, method: str, path: str, params: Mapping[str, str | int], weight: int, orders: int, use: Use
     ) -> bytes:
         if self.transport.rest != self._host:
             check_host(self.mode, self.product, self.transport.rest, self._loopback)
-        self.weights.admit(use, weight, orders)
-        request = self._signer.sign(method, path, params)
+        self._admit(use, weight, orders)
+        sent = self._signer.sign(method, path, params)
+        request = self.transport.request(sent.method, sent.path, sent.query, sent.form, sent.headers)
+        return await self._answered(path, request)
+
+    async def _answered(self, path: str, request: Awaitable[RestResponse]) -> bytes:
         try:
             async with asyncio.timeout(self.transport.timeout_s):
-                answer = await self.transport.request(
-                    request.method, request.path, request.query, request.form, request.headers
-                )
+                answer = await request
         except TimeoutError:
             raise Unanswered(f"{path} had no answer in {self.transport.timeout_s:.0f} s", sent=True) from None
         except NotSent as error:
@@ -138,7 +158,9 @@ class SignedClient:
         code, text = (None, "") if problem is None else (problem.code, problem.text[:_LONGEST_TEXT])
         verdict = classify(answer.status, code, text, self.product)
         if verdict.outcome in (Outcome.BANNED, Outcome.TOO_MANY_ORDERS):
-            return self.weights.block(answer, text, only_orders=verdict.outcome is Outcome.TOO_MANY_ORDERS)
+            scope = Scope.ORDERS if verdict.outcome is Outcome.TOO_MANY_ORDERS else Scope.ALL
+            over = self.weights.block(answer, text, scope=scope)
+            return Banned(over.until_ms, over.why)
         if verdict.outcome is Outcome.UNKNOWN:
             return Unanswered(f"{path} was answered {answer.status} {code or ''} {text}".rstrip(), sent=True)
         return Refused(code or 0, text, answer.status, verdict)

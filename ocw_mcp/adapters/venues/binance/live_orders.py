@@ -8,7 +8,6 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.adapters.venues.binance.orders import is_algo
-from ocw_mcp.adapters.venues.binance.registry import Registry
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import (
     Accepted,
@@ -102,19 +101,33 @@ class LiveOrders:
             live.unknown = False
 
 
-class KnownOrders(Registry):
-    """The orders that the sender may have to name. One that is sent is live from then on; a finished one is kept."""
+class KnownOrders:
+    """The orders of a book that the adapter may have to name to the exchange, by their references.
+
+    One that is sent is live from then on; a finished one is kept for a time.
+    """
 
     def __init__(self, live: LiveOrders, now_ms: Callable[[], int]) -> None:
         """`now_ms` returns the exchange's time."""
-        super().__init__()
         self._live, self._now_ms = live, now_ms
+        self._orders: dict[OrderRef, Order] = {}
         self._finished: deque[OrderRef] = deque()
 
     def add(self, order: Order) -> None:
         """Keep an order, which may be live from now on."""
-        super().add(order)
+        self._orders[order.ref] = order
         self._live.add(order, self._now_ms())
+
+    def get(self, ref: OrderRef) -> Order | None:
+        """Return an order; None if it is not kept."""
+        return self._orders.get(ref)
+
+    def forget(self, ref: OrderRef) -> None:
+        """Drop an order that is over."""
+        self._orders.pop(ref, None)
+
+    def __len__(self) -> int:
+        return len(self._orders)
 
     def finished(self, ref: OrderRef) -> None:
         """Keep an order that is over for a time: it may yet show up again."""

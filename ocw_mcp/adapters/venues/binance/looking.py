@@ -88,14 +88,17 @@ class OrderLook:
         """Report the fills of an order first, and then its state."""
         ref = live.order.ref
         self._identities.bind(row.symbol, row.id, ref)
-        if row.executed > self._reports.filled(row.symbol, row.id):
-            await self._trades.read_order(row.symbol, row.id)
-            if row.executed > self._reports.filled(row.symbol, row.id):
-                raise NotShown(f"the exchange does not show all trades of order {row.id} yet")
+        await self._report_fills(row)
         for report in row_reports(row, ref):
             self._reports.add(report)
         if row.status not in OPEN:
             self._live.remove(ref)
+
+    async def _report_fills(self, row: OrderRow) -> None:
+        if row.executed > self._reports.filled(row.symbol, row.id):
+            await self._trades.read_order(row.symbol, row.id)
+            if row.executed > self._reports.filled(row.symbol, row.id):
+                raise NotShown(f"the exchange does not show all trades of order {row.id} yet")
 
     async def witness(self, symbol: str) -> Witness:
         """Return what the lists show of a symbol, after its trades were reported. Raises QueryFailed."""

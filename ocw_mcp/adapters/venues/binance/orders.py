@@ -60,11 +60,15 @@ class OrderForms(Protocol):
     def cancelled(self, order: Order, book: str, body: bytes) -> Placed | None: ...
 
 
-class _OrderAnswer(msgspec.Struct):
+class OrderAnswer(msgspec.Struct):
+    """The answer to a new order or a cancel, on both products."""
+
     id: int = msgspec.field(name="orderId")
     client_id: str = msgspec.field(name="clientOrderId")
     status: str
     executed: Decimal = msgspec.field(name="executedQty", default=ZERO)
+    original_client_id: str = msgspec.field(name="origClientOrderId", default="")
+    """The client id of a cancelled order of spot, where `client_id` is that of the cancel."""
 
 
 class _AlgoAnswer(msgspec.Struct):
@@ -82,7 +86,7 @@ class _AlgoCancelled(msgspec.Struct):
     status: str = msgspec.field(name="algoStatus", default="")
 
 
-_ORDER: Final = msgspec.json.Decoder(_OrderAnswer, strict=False)
+ORDER_ANSWER: Final = msgspec.json.Decoder(OrderAnswer, strict=False)
 _ALGO: Final = msgspec.json.Decoder(_AlgoAnswer, strict=False)
 _CANCELLED: Final = msgspec.json.Decoder(_AlgoCancelled, strict=False)
 
@@ -159,7 +163,7 @@ def cancelled(order: Order, book: str, body: bytes) -> Placed | None:
 
 
 def _of_order(body: bytes) -> Placed | None:
-    order = read(_ORDER, body)
+    order = read(ORDER_ANSWER, body)
     return None if order is None else Placed(str(order.id), order.client_id, order.status, order.executed)
 
 

@@ -15,10 +15,9 @@ from ocw_mcp.adapters.binance.transport import pause
 from ocw_mcp.adapters.venues.binance.account import account_seen, algo_seen, order_of, order_seen
 from ocw_mcp.adapters.venues.binance.fees import FEE_ASSET
 from ocw_mcp.adapters.venues.binance.identities import Identities
-from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder, LiveOrders
+from ocw_mcp.adapters.venues.binance.live_orders import KnownOrders, LiveOrder, LiveOrders
 from ocw_mcp.adapters.venues.binance.product import AccountEvents
 from ocw_mcp.adapters.venues.binance.queries import AccountQueries, Holdings, QueryFailed, together
-from ocw_mcp.adapters.venues.binance.registry import Registry
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import AlgoRow, BalanceRow, OrderRow, PositionRow, TradeRow
 from ocw_mcp.adapters.venues.binance.trades import TradeReader
@@ -91,7 +90,7 @@ class Reconciler:
         trades: TradeReader,
         lookups: LookUps,
         events: AccountEvents,
-        known: Registry,
+        known: KnownOrders,
         price: Callable[[str], Awaitable[Decimal | None]],
         symbols: Sequence[str],
     ) -> None:

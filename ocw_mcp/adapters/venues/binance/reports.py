@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Hashable
 from decimal import Decimal
 from typing import Final
 
+import msgspec
+
 from ocw_mcp.adapters.venues.binance.fees import FeeValues
 from ocw_mcp.adapters.venues.binance.identities import Identity
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrders
@@ -77,6 +79,7 @@ class Reports:
         if isinstance(report, Accepted | Triggered):
             if not self._said.add((type(report), report.ref, report.venue_order_id)):
                 return
+            report = msgspec.structs.replace(report, at=self._now_ms())
         elif isinstance(report, Canceled | Rejected) and not self._said.add((type(report), report.ref)):
             return
         self._queue.put_nowait(report)

@@ -96,6 +96,8 @@ class BalanceRow(msgspec.Struct, frozen=True):
     asset: str
     total: Decimal = field(name="balance")
     free: Decimal = field(name="availableBalance", default=ZERO)
+    alias: str = field(name="accountAlias", default="")
+    """The exchange's name of the account."""
 
 
 class AccountConfig(msgspec.Struct, frozen=True):
@@ -103,7 +105,7 @@ class AccountConfig(msgspec.Struct, frozen=True):
 
     hedged: bool = field(name="dualSidePosition")
     multi_assets: bool = field(name="multiAssetsMargin")
-    may_trade: bool = field(name="canTrade", default=True)
+    may_trade: bool = field(name="canTrade", default=False)
 
 
 class SymbolConfig(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """Sends orders and cancels, and reports what the answers prove. An order is never sent twice."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -8,8 +9,8 @@ from ocw_mcp.adapters.binance.transport import pause
 from ocw_mcp.adapters.venues.binance import orders as futures
 from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.errors import Banned, Outcome, Refused, Unanswered
+from ocw_mcp.adapters.venues.binance.live_orders import KnownOrders
 from ocw_mcp.adapters.venues.binance.orders import OPEN, REJECTED, OrderForms, OrderRequest
-from ocw_mcp.adapters.venues.binance.registry import Registry
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.orders import (
     Accepted,
@@ -52,6 +53,31 @@ class Witness(Protocol):
         """Read the whole account as soon as possible, and report it."""
 
 
+class _Submission:
+    """The sending of an order, with as many tries as it needs."""
+
+    def __init__(self) -> None:
+        self._ended = asyncio.Event()
+        self.waits = False
+        """Whether it waits for another try."""
+
+    def is_withdrawn(self) -> bool:
+        """Return whether the order must not be sent again."""
+        return self._ended.is_set()
+
+    def withdraw(self) -> None:
+        """Send the order no more, and end its wait."""
+        self._ended.set()
+
+    async def wait(self, wait: float) -> None:
+        """Wait (s) for another try, or until the order is withdrawn."""
+        self.waits = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._ended.wait()
+        self.waits = False
+
+
 class Sender:
     """Sends the orders of one book. What an exchange answers becomes a report, never an error."""
 
@@ -59,19 +85,21 @@ class Sender:
         self,
         client: SignedClient,
         book: str,
-        registry: Registry,
+        known: KnownOrders,
         say: Callable[[VenueReport], None],
         witness: Witness,
         forms: OrderForms = futures,
     ) -> None:
-        self._client, self._book, self._registry, self._say, self._witness = client, book, registry, say, witness
+        self._client, self._book, self._known, self._say, self._witness = client, book, known, say, witness
         self._forms = forms
         self._leverage: dict[str, int] = {}
         self.leverage_set: Callable[[str, int], None] = self.leverage_seen
         """Is called with symbol and leverage when the exchange has set one."""
         self._throttled_until = 0
-        self._waiting: dict[OrderRef, asyncio.Event] = {}
-        """The orders that wait for another try, and the event by which a cancel ends the wait."""
+        self._submitted: dict[OrderRef, _Submission] = {}
+        """The orders whose `submit` runs."""
+        self._withdrawn: set[OrderRef] = set()
+        """The orders that were withdrawn, and whose cancel has not come yet."""
 
     def leverage_seen(self, symbol: str, leverage: int) -> None:
         """Note the leverage that a symbol has at the exchange."""
@@ -86,20 +114,32 @@ class Sender:
     async def submit(self, cleared: ClearedOrder, now: int) -> None:
         """Send an order, and report its outcome; on an unknown one the witness looks the order up."""
         order = cleared.redeem(now)
-        if self._registry.get(order.ref) is not None:
+        if self._known.get(order.ref) is not None:
             self._unknown(order.ref, "an order with this reference was sent before, and it is not sent again")
             return
-        self._registry.add(order)
+        self._known.add(order)
+        submission = self._submitted[order.ref] = _Submission()
         try:
-            await self._submit(order)
+            await self._submit(order, submission)
         except BaseException as error:
             # The caller reports that the outcome is unknown, and does not ask again.
             self._witness.look_up(order.ref, f"its request was broken off: {type(error).__name__}")
             raise
+        finally:
+            del self._submitted[order.ref]
 
-    async def _submit(self, order: Order) -> None:
+    def withdraw(self, ref: OrderRef) -> None:
+        """Reject an order whose `submit` runs, instead of sending it again; its cancel follows when that has ended."""
+        if ref in self._submitted:
+            self._withdrawn.add(ref)
+            self._submitted[ref].withdraw()
+
+    async def _submit(self, order: Order, submission: _Submission) -> None:
         reduces = order.reduce_only or order.close_position
         if not reduces and not await self._prepare(order):
+            return
+        if submission.is_withdrawn():
+            self._reject(order.ref, RejectReason.NOT_SENT, "cancelled before it was sent")
             return
         request = self._forms.place_request(order, self._book)
         tries, latest = iter(WAITS_S), _loop_s() + LONGEST_WAIT_S
@@ -125,16 +165,21 @@ class Sender:
             if not reduces or wait is None:
                 self._reject(order.ref, reason, why)
                 return
-            if not await self._wait(order.ref, wait):
+            await submission.wait(wait)
+            if submission.is_withdrawn():
                 self._reject(order.ref, RejectReason.NOT_SENT, f"cancelled before it was sent, after: {why}")
                 return
 
     async def cancel(self, ref: OrderRef, now: int) -> None:
         """Cancel an order, and report whether the exchange did; if that is not certain, the witness looks it up."""
-        if ref in self._waiting:
-            self._waiting[ref].set()
+        submission, order = self._submitted.get(ref), self._known.get(ref)
+        if submission is not None and submission.waits:
+            submission.withdraw()
             return
-        order = self._registry.get(ref)
+        was_withdrawn = ref in self._withdrawn
+        self._withdrawn.discard(ref)
+        if order is None and was_withdrawn:
+            return
         if order is None:
             self._not_cancelled(ref, "the order is not known here")
             return
@@ -170,18 +215,6 @@ class Sender:
         """Return how long (s) a ban still lasts; None if it ends after `latest`, a time of the loop (s)."""
         wait = max(0, banned.until_ms - self._client.now_ms()) / SECOND
         return wait if _loop_s() + wait <= latest else None
-
-    async def _wait(self, ref: OrderRef, wait: float) -> bool:
-        """Wait (s). Return false if the order was cancelled meanwhile."""
-        ended = self._waiting[ref] = asyncio.Event()
-        try:
-            async with asyncio.timeout(wait):
-                await ended.wait()
-        except TimeoutError:
-            return True
-        finally:
-            del self._waiting[ref]
-        return False
 
     async def _prepare(self, order: Order) -> bool:
         """Set the leverage of an entry if it differs. Return whether the entry may be sent; if not, it is rejected."""
@@ -243,7 +276,7 @@ class Sender:
             self._say(VenueNotice(refused.verdict.notice, _text(refused)))
 
     def _reject(self, ref: OrderRef, reason: RejectReason, text: str) -> None:
-        self._registry.forget(ref)
+        self._known.forget(ref)
         self._say(Rejected(ref, reason, text))
 
     def _unknown(self, ref: OrderRef, why: str) -> None:

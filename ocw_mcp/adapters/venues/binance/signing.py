@@ -8,6 +8,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
+from ocw_mcp.adapters.binance.api_key import ApiKey
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.market import Product
 
@@ -30,16 +31,6 @@ _CLIENT_IDS: Final = {
 """The parameter with the client id of a new order, by path. ccxt would choose an id if it were missing."""
 
 
-class Credentials(msgspec.Struct, frozen=True):
-    """An API key and its secret. Their text shows neither."""
-
-    key: str
-    secret: str
-
-    def __repr__(self) -> str:
-        return "Credentials(…)"
-
-
 class SignedRequest(msgspec.Struct, frozen=True):
     """A request as it is sent."""
 
@@ -53,12 +44,12 @@ class SignedRequest(msgspec.Struct, frozen=True):
 class Signer:
     """Signs requests for one account at one address."""
 
-    def __init__(self, product: Product, rest: str, credentials: Credentials, now_ms: Callable[[], int]) -> None:
+    def __init__(self, product: Product, rest: str, key: ApiKey, now_ms: Callable[[], int]) -> None:
         """`now_ms` returns the exchange's time. ccxt is imported here: its import takes half a second."""
         import ccxt.async_support as ccxt
 
         make = ccxt.binanceusdm if product is Product.UM else ccxt.binance
-        exchange: Any = make({"apiKey": credentials.key, "secret": credentials.secret, "enableRateLimit": False})
+        exchange: Any = make({"apiKey": key.key, "secret": key.secret, "enableRateLimit": False})
         exchange.options["recvWindow"] = WINDOW_MS
         exchange.urls["api"] = {section: rest + start.rstrip("/") for start, section in _SECTIONS.items()}
         exchange.nonce = now_ms
@@ -88,8 +79,6 @@ class Signer:
         }
         # What is signed is in the order of the names.
         text, secret = urlencode(params), self._exchange.secret
-        if "PRIVATE KEY" in secret:
-            return params | {"signature": self._exchange.eddsa(text.encode(), secret, "ed25519")}
         return params | {"signature": hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()}
 
 

@@ -148,6 +148,10 @@ class BinanceVenue:
         """Ask for the cancellation of an order. What the exchange says about it comes as a report."""
         await self._sender.cancel(ref, now)
 
+    def withdraw(self, ref: OrderRef) -> None:
+        """Reject an order that waits to be sent again; a cancel of it follows."""
+        self._sender.withdraw(ref)
+
     async def cancel_foreign(self, order: OrderSeen, now: int) -> None:
         """Ask for the cancellation of an order that is not of this book; the next AccountSeen shows whether it went."""
         request = self._product.cancel_foreign(order)
@@ -342,10 +346,9 @@ class BinanceVenue:
     async def _price(self, symbol: str) -> Decimal | None:
         """Return the last price (quote) of a symbol, or None if it cannot be had now; the request is not signed."""
         try:
-            async with asyncio.timeout(self._client.transport.timeout_s):
-                answer = await self._client.transport.get(self._product.price_path, {"symbol": symbol})
-            return msgspec.json.decode(answer.body, type=_Price, strict=False).price
-        except (MarketUnreachable, TimeoutError, msgspec.MsgspecError):
+            body = await self._client.get(self._product.price_path, {"symbol": symbol}, weight=2)
+            return msgspec.json.decode(body, type=_Price, strict=False).price
+        except (CallFailed, msgspec.MsgspecError):
             return None
 
     async def _always(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from ocw_mcp.adapters.binance.hosts import hosts_of
 from ocw_mcp.adapters.binance.network import NetworkTransport
 from ocw_mcp.adapters.binance.transport import RestResponse, pause
+from ocw_mcp.adapters.binance.weights import Use
 from ocw_mcp.adapters.feeds.binance.rest import Priority, RestClient
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.market import Product
@@ -76,7 +77,7 @@ def test_urgent_request_fails_at_once_during_a_ban_without_being_sent() -> None:
         for _ in range(3):
             with pytest.raises(MarketUnreachable):
                 await urgent(rest)
-        assert rest.blocked_s == pytest.approx(120, abs=1)
+        assert rest.weights.blocked_s == pytest.approx(120, abs=1)
 
     answers.run(three)
     assert len(answers.times) == 1
@@ -113,7 +114,7 @@ def test_weight_of_a_minute_is_kept() -> None:
 
     async def many(rest: RestClient) -> None:
         for _ in range(40):
-            await rest.get("/x", weight=100, priority=Priority.PATIENT)
+            await rest.get("/x", weight=100, use=Use.CANDLES, priority=Priority.PATIENT)
 
     answers.run(many)
     for minute in range(3):
@@ -126,7 +127,7 @@ def test_weight_that_others_use_on_the_address_counts() -> None:
 
     async def two(rest: RestClient) -> None:
         for _ in range(2):
-            await rest.get("/x", weight=1, priority=Priority.PATIENT)
+            await rest.get("/x", weight=1, use=Use.CANDLES, priority=Priority.PATIENT)
 
     answers.run(two)
     assert answers.times[1] >= MINUTE

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from ocw_mcp.adapters.venues.binance.errors import Refused
+from ocw_mcp.adapters.venues.binance.spot.product import SpotProduct
 from ocw_mcp.adapters.venues.binance.spot.queries import SpotQueries
-from ocw_mcp.adapters.venues.binance.spot.settings import account_problems, symbol_problems
+from ocw_mcp.adapters.venues.binance.spot.settings import account_problems, shared_assets, symbol_problems
 from ocw_mcp.adapters.venues.binance.spot.wire import ListedSymbol, SpotAccountRow
 from ocw_mcp.adapters.venues.binance.unknowns import ABSENT_AFTER_S
 from ocw_mcp.domain.errors import MarketUnreachable, VenueRefused
@@ -64,9 +66,9 @@ def test_live_spot_account_with_the_right_key_opens() -> None:
 @pytest.mark.parametrize(
     ("account", "text"),
     [
-        (SpotAccountRow([], may_trade=False), "does not let the account trade"),
-        (SpotAccountRow([], kind="MARGIN"), "of the type MARGIN, expected SPOT"),
-        (SpotAccountRow([], permissions=["LEVERAGED"]), "the permissions LEVERAGED, expected SPOT"),
+        (SpotAccountRow([]), "does not let the account trade"),
+        (SpotAccountRow([], True, kind="MARGIN"), "of the type MARGIN, expected SPOT"),
+        (SpotAccountRow([], True, permissions=["LEVERAGED"]), "the permissions LEVERAGED, expected SPOT"),
     ],
 )
 def test_account_that_cannot_trade_spot_is_a_problem(account: SpotAccountRow, text: str) -> None:
@@ -76,7 +78,7 @@ def test_account_that_cannot_trade_spot_is_a_problem(account: SpotAccountRow, te
 
 @pytest.mark.parametrize("permissions", [[], ["SPOT"], ["LEVERAGED", "TRD_GRP_002"]])
 def test_account_with_a_permission_of_spot_is_no_problem(permissions: list[str]) -> None:
-    assert account_problems(SpotAccountRow([], permissions=permissions)) == []
+    assert account_problems(SpotAccountRow([], True, permissions=permissions)) == []
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,26 @@ def test_symbol_without_an_order_type_that_ocw_sends_is_a_problem(listed: list[L
     (problem,) = symbol_problems(listed, [BTC])
     assert text in problem
     assert symbol_problems([ListedSymbol(BTC, TYPES)], [BTC]) == []
+
+
+@pytest.mark.parametrize(
+    ("symbols", "text"),
+    [
+        ((BTC, "BTCUSDC"), "BTCUSDC and BTCUSDT have the same balance of BTC"),
+        ((BTC, "ETHUSDC"), "paid for in USDC and USDT"),
+        ((BTC, "ETHBTC"), "paid for in BTC and USDT"),
+    ],
+)
+def test_symbols_that_share_a_balance_are_refused_at_the_start(symbols: tuple[str, ...], text: str) -> None:
+    assert text in "; ".join(shared_assets(symbols))
+    assert shared_assets([BTC, "ETHUSDT", "BNBUSDT"]) == []
+
+    async def use(rig: SpotRig) -> str:
+        with pytest.raises(VenueRefused) as refused:
+            await SpotProduct(rig.client, symbols).check()
+        return str(refused.value)
+
+    assert text in on_spot(use, opened=False)
 
 
 @pytest.mark.parametrize(
@@ -252,6 +274,17 @@ def test_all_trades_since_a_time_are_read_for_little_weight(times: Any, since: i
     found = run_in_virtual_time(SpotQueries(exchange, [BTC]).trades_since(BTC, since))
     assert [row.at for row in found] == [at for at in times if at >= since]
     assert exchange.weight <= most
+
+
+class Archived(Trades):
+    """An exchange that has put every order away."""
+
+    async def call(self, method: str, path: str, params: Mapping[str, Any] | None = None, **_: Any) -> bytes:
+        raise Refused(-2026, "Order was archived.", 400)
+
+
+def test_order_that_was_archived_without_a_fill_is_unknown() -> None:
+    assert run_in_virtual_time(SpotQueries(Archived([]), [BTC]).order(BTC, client_id="x")) is None
 
 
 def test_trades_after_an_id_are_read_to_the_end() -> None:

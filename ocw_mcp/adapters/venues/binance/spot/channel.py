@@ -1,6 +1,7 @@
 """The user data stream of spot: a signed subscription on a connection to the WebSocket API."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -97,7 +98,8 @@ class SubscriptionChannel:
         error = answer.error or _Error(0, "without a reason")
         verdict = classify(answer.status, error.code, error.text, Product.SPOT)
         if verdict.outcome is Outcome.CLOCK:
-            await self._client.clock.measure()
+            with contextlib.suppress(Banned, Unanswered):
+                await self._client.measure_time()
         refused = Refused(error.code, error.text, answer.status, verdict)
         raise QueryFailed(f"the subscription was refused: {refused}") from refused
 

@@ -37,19 +37,13 @@ class SpotLook(OrderLook):
         if whole is not None:
             self._reports.add(Accepted(ref, str(whole.id)))
         for row in found:
+            self._identities.add(row.symbol, row.id, row.client_id)
             await self._report_fills(row)
         for row in found:
             self._report_leg(row, ref)
         if len(found) < len(Leg):
             raise NotShown(f"the exchange does not show both orders of the list {ref} yet")
         return True
-
-    async def _report_fills(self, row: OrderRow) -> None:
-        self._identities.add(row.symbol, row.id, row.client_id)
-        if row.executed > self._reports.filled(row.symbol, row.id):
-            await self._trades.read_order(row.symbol, row.id)
-            if row.executed > self._reports.filled(row.symbol, row.id):
-                raise NotShown(f"the exchange does not show all trades of order {row.id} yet")
 
     def _report_leg(self, row: OrderRow, ref: OrderRef) -> None:
         leg = leg_of(row.client_id)

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.adapters.venues.binance.orders import OrderRequest, Placed, read
+from ocw_mcp.adapters.venues.binance.orders import ORDER_ANSWER, OrderAnswer, OrderRequest, Placed, read
 from ocw_mcp.adapters.venues.binance.spot.names import Leg, leg_id
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.money import ZERO, plain
@@ -28,19 +28,11 @@ _TYPES: Final = {
 _ACTIVE: Final = frozenset({"NEW", "PENDING_NEW", "PARTIALLY_FILLED"})
 
 
-class _OrderAnswer(msgspec.Struct):
-    id: int = msgspec.field(name="orderId")
-    client_id: str = msgspec.field(name="clientOrderId")
-    status: str
-    executed: Decimal = msgspec.field(name="executedQty", default=ZERO)
-    original_client_id: str = msgspec.field(name="origClientOrderId", default="")
-
-
 class _ListAnswer(msgspec.Struct):
     id: int = msgspec.field(name="orderListId")
     client_id: str = msgspec.field(name="listClientOrderId")
     status: str = msgspec.field(name="listOrderStatus")
-    orders: list[_OrderAnswer] = msgspec.field(name="orderReports", default_factory=list)
+    orders: list[OrderAnswer] = msgspec.field(name="orderReports", default_factory=list)
 
     @property
     def executed(self) -> Decimal:
@@ -48,7 +40,6 @@ class _ListAnswer(msgspec.Struct):
         return sum((each.executed for each in self.orders), ZERO)
 
 
-_ORDER: Final = msgspec.json.Decoder(_OrderAnswer, strict=False)
 _LIST: Final = msgspec.json.Decoder(_ListAnswer, strict=False)
 
 
@@ -127,7 +118,7 @@ def placed(order: Order, book: str, body: bytes) -> Placed | None:
         rejected = bool(found.orders) and all(each.status == "REJECTED" for each in found.orders)
         status = "REJECTED" if rejected or found.status == "REJECT" else "NEW"
         return Placed(str(found.id), found.client_id, status, found.executed)
-    answer = read(_ORDER, body)
+    answer = read(ORDER_ANSWER, body)
     if answer is None or answer.client_id != name:
         return None
     status = "NEW" if answer.status in _ACTIVE else answer.status
@@ -142,7 +133,7 @@ def cancelled(order: Order, book: str, body: bytes) -> Placed | None:
         if found is None or found.client_id != name or found.status != "ALL_DONE":
             return None
         return Placed(str(found.id), found.client_id, "CANCELED", found.executed)
-    answer = read(_ORDER, body)
+    answer = read(ORDER_ANSWER, body)
     if answer is None or answer.original_client_id != name:
         return None
     return Placed(str(answer.id), name, answer.status, answer.executed)

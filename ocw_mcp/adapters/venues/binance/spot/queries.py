@@ -26,7 +26,7 @@ from ocw_mcp.adapters.venues.binance.rest_wire import (
     SymbolConfig,
     TradeRow,
 )
-from ocw_mcp.adapters.venues.binance.spot.wire import OrderListRow, SpotAccountRow, SpotOrderRow, SpotTradeRow
+from ocw_mcp.adapters.venues.binance.spot.wire import OrderListRow, SpotAccountRow, SpotTradeRow, spot_order
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.symbols import assets_of
 from ocw_mcp.domain.time import DAY
@@ -37,6 +37,8 @@ OLDEST: Final = 365 * DAY
 """How far back (ms) trades are read after a long pause."""
 NO_LIST: Final = -2018
 """The code of `Order list does not exist.`"""
+ARCHIVED: Final = -2026
+"""The code for an order that ended without a fill more than 90 days ago. On futures it has another meaning."""
 _RECENT: Final = 500
 """The number of orders of a symbol that are searched for one that no other query shows."""
 
@@ -71,10 +73,10 @@ class SpotQueries(QueryClient):
         return Holdings([PositionRow(symbol, total) for symbol, total in held.items() if total], balances)
 
     async def order(self, symbol: str, *, client_id: str = "", order_id: int = 0) -> OrderRow | None:
-        """Return the latest order with an id, or None if the exchange does not know one (-2013)."""
+        """Return the latest order with an id, or None if the exchange does not know one (-2013), or no longer."""
         named: dict[str, str | int] = {"orderId": order_id} if order_id else {"origClientOrderId": client_id}
-        found = await self._found("/api/v3/order", {"symbol": symbol, **named}, SpotOrderRow, weight=4)
-        return None if found is None else found.row()
+        found = await self._found("/api/v3/order", {"symbol": symbol, **named}, OrderRow, weight=4, absent=(ARCHIVED,))
+        return None if found is None else spot_order(found)
 
     async def order_list(self, client_id: str) -> OrderListRow | None:
         """Return the latest order list with a client id, or None if the exchange does not know one."""
@@ -88,8 +90,8 @@ class SpotQueries(QueryClient):
     async def open_orders(self, symbol: str | None = None) -> list[OrderRow]:
         """Return the open orders of a symbol (weight 6) or of the account (weight 80)."""
         params: dict[str, str | int] = {} if symbol is None else {"symbol": symbol}
-        rows = await self._get("/api/v3/openOrders", params, list[SpotOrderRow], weight=6 if symbol else 80)
-        return [each.row() for each in rows]
+        rows = await self._get("/api/v3/openOrders", params, list[OrderRow], weight=6 if symbol else 80)
+        return [spot_order(each) for each in rows]
 
     async def open_algos(self, symbol: str | None = None) -> list[AlgoRow]:
         """Return nothing: a stop on spot is an order like others."""
@@ -98,7 +100,7 @@ class SpotQueries(QueryClient):
     async def recent_orders(self, symbol: str) -> list[OrderRow]:
         """Return the last orders of a symbol, open or not (weight 20)."""
         params: dict[str, str | int] = {"symbol": symbol, "limit": _RECENT}
-        return [each.row() for each in await self._get("/api/v3/allOrders", params, list[SpotOrderRow], weight=20)]
+        return [spot_order(each) for each in await self._get("/api/v3/allOrders", params, list[OrderRow], weight=20)]
 
     async def trades_of(self, symbol: str, order_id: int) -> list[TradeRow]:
         """Return the trades of an order (weight 5)."""

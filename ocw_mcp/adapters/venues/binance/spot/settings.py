@@ -15,6 +15,7 @@ from ocw_mcp.adapters.venues.binance.spot.wire import ListedSymbol, Listing, Spo
 from ocw_mcp.domain.errors import MarketUnreachable, VenueRefused
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.state import Mode
+from ocw_mcp.domain.symbols import assets_of
 
 _GROUP: Final = "TRD_GRP_"
 """How the names of groups of symbols begin, for which the exchange also gives permissions on spot."""
@@ -25,6 +26,8 @@ async def check_spot(client: SignedClient, queries: SpotQueries, symbols: Sequen
 
     Raises VenueRefused if key, account or symbols cannot be traded with, and QueryFailed.
     """
+    if shared := shared_assets(symbols):
+        raise VenueRefused(f"{'; '.join(shared)}; leave all but one of them out of the book's symbols, start again")
     try:
         account = await queries.account()
         if client.mode is Mode.LIVE:
@@ -45,6 +48,24 @@ def account_problems(account: SpotAccountRow) -> list[str]:
         found.append(f"the account is of the type {account.kind[:20]}, expected SPOT: OCW never borrows")
     elif account.permissions and not any(each == "SPOT" or each.startswith(_GROUP) for each in account.permissions):
         found.append(f"the account has the permissions {', '.join(account.permissions)[:80]}, expected SPOT")
+    return found
+
+
+def shared_assets(symbols: Sequence[str]) -> list[str]:
+    """Return a clause for what two symbols of one book cannot share: a base asset; or for more than one quote asset.
+
+    The position of a symbol is the account's balance of its base asset, which does not say to which symbol it belongs.
+    The book counts its money in one currency.
+    """
+    assets = {symbol: assets_of(symbol) for symbol in symbols}
+    found = []
+    for base in sorted({each for each, _ in assets.values()}):
+        names = sorted(symbol for symbol, each in assets.items() if each[0] == base)
+        if len(names) > 1:
+            found.append(f"{' and '.join(names)} have the same balance of {base}, which cannot be two positions")
+    quotes = sorted({quote for _, quote in assets.values()})
+    if len(quotes) > 1:
+        found.append(f"the symbols are paid for in {' and '.join(quotes)}; a book on spot has one currency")
     return found
 
 

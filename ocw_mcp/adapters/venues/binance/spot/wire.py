@@ -14,37 +14,11 @@ from ocw_mcp.adapters.venues.binance.user_wire import UnreadableEvent
 from ocw_mcp.domain.money import ZERO
 
 
-class SpotOrderRow(msgspec.Struct, frozen=True):
-    """An order, as `/api/v3/order`, `/api/v3/openOrders` and `/api/v3/allOrders` answer it."""
-
-    id: int = field(name="orderId")
-    client_id: str = field(name="clientOrderId")
-    symbol: str
-    status: str
-    side: str
-    type: str
-    quantity: Decimal = field(name="origQty", default=ZERO)
-    executed: Decimal = field(name="executedQty", default=ZERO)
-    price: Decimal = ZERO
-    stop_price: Decimal = field(name="stopPrice", default=ZERO)
-
-    def row(self) -> OrderRow:
-        """Return the order as both products have it. A sale can only reduce: spot has no short positions."""
-        # An order that the matching engine has not taken yet counts as open.
-        status = "NEW" if self.status == "PENDING_NEW" else self.status
-        return OrderRow(
-            self.id,
-            self.client_id,
-            self.symbol,
-            status,
-            self.side,
-            self.type,
-            self.quantity,
-            self.executed,
-            self.price,
-            self.stop_price,
-            reduce_only=self.side == "SELL",
-        )
+def spot_order(row: OrderRow) -> OrderRow:
+    """Return an order as both products have it. A sale can only reduce: spot has no short positions."""
+    # An order that the matching engine has not taken yet counts as open.
+    status = "NEW" if row.status == "PENDING_NEW" else row.status
+    return msgspec.structs.replace(row, status=status, reduce_only=row.side == "SELL")
 
 
 class SpotTradeRow(msgspec.Struct, frozen=True):
@@ -90,9 +64,11 @@ class SpotAccountRow(msgspec.Struct, frozen=True):
     """The account, as `/api/v3/account` answers it."""
 
     balances: list[_SpotBalance]
-    may_trade: bool = field(name="canTrade", default=True)
+    may_trade: bool = field(name="canTrade", default=False)
     kind: str = field(name="accountType", default="SPOT")
     permissions: list[str] = field(default_factory=list)
+    uid: int = 0
+    """The exchange's number of the account."""
 
 
 class _Member(msgspec.Struct, frozen=True):

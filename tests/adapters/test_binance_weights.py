@@ -3,13 +3,12 @@
 import pytest
 
 from ocw_mcp.adapters.binance.transport import RestResponse
-from ocw_mcp.adapters.venues.binance.errors import Banned
-from ocw_mcp.adapters.venues.binance.weights import MARGIN_MS, Use, Weights
+from ocw_mcp.adapters.binance.weights import MARGIN_MS, OverBudget, Scope, Use, Weights
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import MINUTE, SECOND
 
 NOW = 1_767_225_600_000
-ENTRY, QUERY, REDUCTION = Use.ENTRY, Use.QUERY, Use.REDUCTION
+CANDLES, ENTRY, QUERY, REDUCTION = Use.CANDLES, Use.ENTRY, Use.QUERY, Use.REDUCTION
 
 
 class Time:
@@ -28,7 +27,7 @@ def admitted(weights: Weights, use: Use, weight: int = 0, orders: int = 0) -> in
     while passed < 10_000:
         try:
             weights.admit(use, weight, orders)
-        except Banned:
+        except OverBudget:
             return passed
         passed += 1
     return passed
@@ -43,8 +42,9 @@ def test_each_use_may_take_its_share_of_the_orders() -> None:
 
 def test_each_use_may_take_its_share_of_the_weight() -> None:
     weights = Weights(Product.UM, Time())
-    assert admitted(weights, ENTRY, weight=10) == 144
-    assert admitted(weights, QUERY, weight=10) == 48
+    assert admitted(weights, CANDLES, weight=10) == 168
+    assert admitted(weights, ENTRY, weight=10) == 12
+    assert admitted(weights, QUERY, weight=10) == 12
     assert admitted(weights, REDUCTION, weight=10) == 48
 
 
@@ -63,10 +63,10 @@ def test_wait_ends_with_the_span_of_the_limit() -> None:
     time = Time()
     weights = Weights(Product.UM, time)
     admitted(weights, ENTRY, orders=1)
-    with pytest.raises(Banned) as orders:
+    with pytest.raises(OverBudget) as orders:
         weights.admit(ENTRY, 0, 1)
     admitted(weights, QUERY, weight=10)
-    with pytest.raises(Banned) as weight:
+    with pytest.raises(OverBudget) as weight:
         weights.admit(QUERY, 10, 0)
     assert orders.value.until_ms == NOW + 10 * SECOND + MARGIN_MS
     assert weight.value.until_ms == NOW + MINUTE + MARGIN_MS
@@ -105,7 +105,7 @@ def test_next_minute_begins_with_nothing_used() -> None:
 
 def test_refusal_of_new_orders_leaves_queries_and_cancels_alone() -> None:
     weights = Weights(Product.UM, Time())
-    weights.block(RestResponse(429, b"", {}), "Too many new orders.", only_orders=True)
+    weights.block(RestResponse(429, b"", {}), "Too many new orders.", scope=Scope.ORDERS)
     weights.admit(QUERY, 5, 0)
     weights.admit(REDUCTION, 1, 0)
     assert admitted(weights, REDUCTION, orders=1) == 0
@@ -134,5 +134,5 @@ def test_header_that_cannot_be_read_means_the_end_of_the_minute() -> None:
 def test_spot_has_limits_of_its_own() -> None:
     weights = Weights(Product.SPOT, Time())
     assert admitted(weights, ENTRY, weight=1, orders=1) == 60
-    weights.set_weight_limit(1_000)
+    weights.set_limit(1_000)
     assert admitted(weights, QUERY, weight=10) == 74
