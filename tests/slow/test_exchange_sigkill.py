@@ -219,7 +219,7 @@ def found_by_oracles(directory: Path, desk: Desk, away: Sequence[Span], until_ms
         *converged(record, journal, NOTICE_MS, until_ms, away),
         *protected(record, journal, until_ms, **spans, away=away),
         *within_budget(record, journal, book, limits),
-        *same_books(record, journal, BEGIN, until_ms, named=not spot),
+        *same_books(record, journal, BEGIN, until_ms, nameless_until=until_ms if spot else None),
     ]
 
 
