@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, Final, TypeVar
 
 import httpx2
@@ -24,6 +25,9 @@ class OutsideHttp:
     """A client for all sources. It is made before the event loop needs it, because loading certificates takes time."""
 
     def __init__(self) -> None:
+        # The first request would import these, and stop the event loop for 20 ms.
+        for name in ("anyio.streams.tls", "anyio._backends._asyncio", "httpcore2"):
+            import_module(name)
         self._client = httpx2.AsyncClient(timeout=SILENCE_S, follow_redirects=False, headers=_HEADERS)
         # An address of this machine is used directly, whatever proxies the environment names.
         self._direct = httpx2.AsyncClient(timeout=SILENCE_S, follow_redirects=False, headers=_HEADERS, trust_env=False)
