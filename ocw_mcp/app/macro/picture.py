@@ -104,7 +104,7 @@ def _draw_growth(axis: "Axes", past: MacroPast) -> None:
     other.tick_params(axis="y", colors=SECOND)
     lines = [*axis.get_lines(), *other.get_lines()[:1]]
     # The axis on the right is drawn over that on the left, and so is its legend.
-    other.legend(lines, [str(each.get_label()) for each in lines], loc="upper center", fontsize=9, framealpha=0.95)
+    other.legend(lines, [str(each.get_label()) for each in lines], loc="upper right", fontsize=9, framealpha=0.95)
 
 
 def _draw_measures(axis: "Axes", past: MacroPast) -> None:
