@@ -26,7 +26,7 @@ from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.events import OrderRejected
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import NOT_JOURNALED
-from ocw_mcp.domain.recordings import Recorded
+from ocw_mcp.domain.recordings import Recorded, RecordedStart, RecordedState
 from ocw_mcp.domain.steps import StepEvent
 from ocw_mcp.runtime import run as runtime_run
 from ocw_mcp.runtime.recorded_book import BookReplay
@@ -337,6 +337,29 @@ async def test_changed_input_is_found_as_the_first_difference(tmp_path: Path) ->
     assert found.difference is not None
     assert found.difference.number > 30
     assert found.difference.after_seq < found.difference.recorded_seq
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"policies": '{"name": "other", "no_such_key": 1}'},
+        {"policies": "{"},
+        {"engine": b"\xc1"},
+        {"engine": b"\x80"},
+        {"venue": b"\x93\x01"},
+    ],
+)
+async def test_start_of_another_version_is_refused_with_both_versions(tmp_path: Path, fault: dict[str, Any]) -> None:
+    whole = entries(await whole_recording(tmp_path))
+
+    def changed() -> Iterator[Recorded]:
+        for number, at, entry in whole:
+            fields = set(fault) & set(getattr(entry, "__struct_fields__", ()))
+            keep = not fields or not isinstance(entry, RecordedStart | RecordedState)
+            yield Recorded(number, at, entry if keep else msgspec.structs.replace(entry, **fault))
+
+    with pytest.raises(BookError, match=r"made by ocw test, and ocw 9\.9 cannot read it"):
+        await BookReplay(venue_of, "9.9").run(changed)
 
 
 def test_every_kind_of_input_has_a_stored_form() -> None:
