@@ -87,7 +87,9 @@ class Anomalies:
         return reading if isinstance(reading, Unknown) else reading.quantile
 
     def state(self) -> dict[str, SymbolAnomalyState]:
-        """Return all that must survive a restart, by symbol."""
+        """Return all that must survive a restart, by symbol. It does not depend on which readings were asked for."""
+        for symbol, at in self._tested_at.items():
+            self.reading(symbol, at)
         return {
             symbol: SymbolAnomalyState(
                 rows.state(),
