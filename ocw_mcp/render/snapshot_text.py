@@ -41,9 +41,9 @@ MOST_BLOCKS: Final = 6
 LEGEND: Final = (
     "Prices in quote currency, times UTC. Metrics have the names and units of conditions: returns, rates and "
     "vwap_deviation are shares (0.01 is 1 %); composite of derivatives: -1..1, above 0 leans long (its parts); "
-    "long_short: top traders' longs over shorts; basis: premium over the index a year; EXTREME: readings of a crowded "
-    "market; anomaly: how unusual the last hour is. regime: the market's volatility among its last years; macro: the "
-    "directions of growth and inflation. supertrend below the price: an uptrend. @1h: timeframe 1h, its last closed candle; @1h*: the forming one as if it closed now; STALE: the next "
+    "long_short: top traders' longs over shorts; basis: premium over the index a year. regime: how volatile the market "
+    "is among its last years; macro: growth and inflation; anomaly: an unusual hour. supertrend below the price: an "
+    "uptrend. @1h: timeframe 1h, its last closed candle; @1h*: the forming one as if it closed now; STALE: the next "
     "one is overdue. max_size: the largest entry as a share of equity, scale included, with a stop up to a distance "
     "(limit that refuses more). ?: unknown."
 )

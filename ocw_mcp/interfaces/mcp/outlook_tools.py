@@ -28,7 +28,7 @@ def outlook_tools(get_facade: GetFacade) -> list[OcwTool]:
     async def derivatives_get_summary(
         symbol: str | None = None,
     ) -> Annotated[CallToolResult, results.DerivativesResult]:
-        """Derivatives readings, their composite (-1..1) with its parts, extremes, next funding."""
+        """Derivatives readings with extremes, composite (-1..1) and its parts."""
         facade = get_facade()
         taken, result, unknowns = facade.snapshot(symbol), derivatives_of(facade, symbol), Unknowns()
         lines = [_derivatives_text(view, taken.at, unknowns) for view in taken.symbols.values()]
@@ -47,7 +47,7 @@ def outlook_tools(get_facade: GetFacade) -> list[OcwTool]:
         return respond(result, *lines, scale_text(taken, result.factors))
 
     async def context_get() -> Annotated[CallToolResult, results.ContextResult]:
-        """Reports from outside the exchange, such as sentiment and headlines."""
+        """Sentiment, headlines and other reports from outside."""
         facade = get_facade()
         taken, result = facade.snapshot(), context_of(facade)
         while True:

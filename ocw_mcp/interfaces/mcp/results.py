@@ -178,6 +178,8 @@ class DerivativesOut(BaseModel):
 
 
 class DerivativesResult(Result):
+    """The derivatives readings by symbol; an unknown value is null, and `unknown` has the reasons."""
+
     symbols: dict[str, DerivativesOut]
     unknown: dict[str, str]
 
