@@ -111,13 +111,16 @@ def test_shipped_rules_do_not_lean_on_the_regime() -> None:
         assert read_signals(seen, rules, turbulent(1.0)) == read_signals(seen, rules, NOTHING)
 
 
-@pytest.mark.parametrize(("blend", "entered"), [(1.0, True), (0.0, False), (-1.0, False)])
-def test_turbulent_market_enters_by_momentum_only_if_the_blend_says_so(blend: float, entered: bool) -> None:
-    ranging = view(values(RISING, adx_14=10.0))
+@pytest.mark.parametrize(
+    ("blend", "action", "why"),
+    [(1.0, Action.BUY, "0% trend by ADX 10, 100% momentum by the regime: "), (-1.0, Action.SHORT, "trend by ADX 10: ")],
+)
+def test_blend_decides_which_signal_leads_in_a_turbulent_range(blend: float, action: Action, why: str) -> None:
+    rising_in_a_range = view(values(RISING, adx_14=10.0))
     policies = POLICIES.model_copy(update={"rules": POLICIES.rules.model_copy(update={"regime_blend": blend})})
-    decision = decide(replace(snapshot(ranging), regime=turbulent(1.0)), policies)
-    assert [leg.action for leg in decision.legs] == ([Action.BUY] if entered else [])
-    assert all("0% trend by ADX 10, 100% momentum by the regime" in leg.reasoning for leg in decision.legs)
+    (leg,) = decide(replace(snapshot(rising_in_a_range), regime=turbulent(1.0)), policies).legs
+    assert leg.action is action
+    assert why in leg.reasoning
 
 
 @pytest.mark.parametrize("name", ["ema_9", "ema_21", "ema_50", "rsi_14", "atr_14", "adx_14", "percent_b"])
