@@ -2,11 +2,27 @@
 
 import asyncio
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
 from ocw_mcp.domain.orders import AccountSeen, Transferred
 from tests.support.binance_venue import VenueRig, entry, on_venue, stop
+
+
+def test_expensive_readings_do_not_delay_the_next_one() -> None:
+    async def use(rig: VenueRig) -> None:
+        for n in range(3):
+            # REST shows a trade that the stream has not reported: the stream is replaced, and everything is read.
+            await rig.send(entry(n + 1))
+            rig.venue.reconcile("a test")
+            await rig.later(11)
+        await rig.later(150)
+        times = [each.at for each in rig.of(AccountSeen)]
+        assert "degraded" in rig.notices()
+        assert max(later - earlier for earlier, later in pairwise([*times, rig.now])) <= 31_000
+
+    on_venue(use, {"kind": "mute", "at": "0s", "for": "1h", "stream": "user@*"})
 
 
 @pytest.mark.parametrize("after_s", [0.12, 0.18])
