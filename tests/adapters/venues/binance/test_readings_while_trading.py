@@ -10,6 +10,7 @@ import pytest
 from ocw_mcp.adapters.venues.binance.queries import Queries
 from ocw_mcp.adapters.venues.binance.spot.queries import SpotQueries
 from ocw_mcp.domain.orders import AccountSeen, Transferred
+from ocw_mcp.domain.time import MINUTE
 from tests.support.binance_venue import Rig, VenueRig, entry, on_venue, stop
 from tests.support.spot_venue import on_spot
 
@@ -21,12 +22,28 @@ def test_expensive_readings_do_not_delay_the_next_one() -> None:
             await rig.send(entry(n + 1))
             rig.venue.reconcile("a test")
             await rig.later(11)
-        await rig.later(150)
+        await rig.later(60)
         times = [each.at for each in rig.of(AccountSeen)]
         assert "degraded" in rig.notices()
         assert max(later - earlier for earlier, later in pairwise([*times, rig.now])) <= 31_000
 
     on_venue(use, {"kind": "mute", "at": "0s", "for": "1h", "stream": "user@*"})
+
+
+def test_order_in_another_symbol_is_seen_without_a_stream() -> None:
+    async def use(rig: VenueRig) -> None:
+        rig.fault("drop", stream="user@*")
+        await rig.until(lambda: rig.notices() == ["degraded"])
+        rig.fault("owner_order", symbol="ETHUSDT", side="BUY", quantity="0.5", price="2000")
+        used = []
+        for _ in range(4):
+            await rig.later(59.9 - rig.client.now_ms() % MINUTE / 1_000)
+            used.append(rig.client.weights.used_weight)
+            await rig.later(0.2)
+        assert max(used[1:]) <= 240
+        assert [each.symbol for each in rig.seen.orders] == ["ETHUSDT"]
+
+    on_venue(use, {"kind": "error", "at": "10s", "for": "1h", "path": "/fapi/v1/listenKey", "status": 503})
 
 
 @pytest.mark.parametrize(("queries", "on", "few"), [(Queries, on_venue, 14), (SpotQueries, on_spot, 10)])
