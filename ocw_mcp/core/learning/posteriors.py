@@ -260,7 +260,7 @@ def _drawn(found: Beta, generator: Generator) -> Floats:
 
 
 def _log_likelihood(predicted: Floats, hits: Floats, counts: Floats) -> Floats:
-    found: Floats = (np.log(predicted) * hits + np.log1p(-predicted) * (counts - hits)).sum(3)
+    found: Floats = np.sum(np.log(predicted) * hits + np.log1p(-predicted) * (counts - hits), 3)
     return found
 
 
