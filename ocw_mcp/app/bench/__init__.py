@@ -20,6 +20,7 @@ FUNCTIONS: Final = {
     "answers": "answers:measure",
     "agent": "agent:measure",
     "regime": "regime:measure",
+    "learning": "learning:measure",
     "memory": "runs:measure_memory",
 }
 """The module and the function of each measurement. One is imported when it is made: none waits for the others."""

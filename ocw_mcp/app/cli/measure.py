@@ -32,6 +32,7 @@ ENGINE: Final = {
     "answers": "Characters of each MCP tool and of its longest answer.",
     "agent": "One decision of Claude's, answered by a stand-in. Characters, rounds, cost, our own time. Two minutes.",
     "regime": "Time of a refit of the regime in a worker. The delays of the event loop meanwhile.",
+    "learning": "What the learning of signals gains on markets of known truth. Its speed. One to two minutes.",
     "memory": "Memory of a process that runs two years of three symbols. It takes some minutes.",
 }
 HOST: Final = "127.0.0.1"

@@ -56,7 +56,7 @@ class Payoffs:
 
     def __init__(self, regimes: Sequence[str]) -> None:
         self._regimes = list(regimes)
-        # Of each regime: the weights of wins and of losses, the squares of all weights, and the R of wins and of losses.
+        # Of each regime: the weights of wins and of losses, the squares of all weights, the R of wins and of losses.
         self._sums = np.zeros((len(regimes), 5))
         self._at = 0
 
