@@ -5,6 +5,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
 STAMP := .venv/.installed
 NODE_STAMP := .node/.installed
 CLIENTS_STAMP := .clients/.installed
+NAUTILUS_STAMP := .nautilus/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test soak validators mutants lint bench docs docs-site bundle lock
@@ -14,7 +15,7 @@ help:
 	@echo "make run       run a simulated day of paper trading by rules in about two minutes; needs no key or network"
 	@echo "make test      run the tests, except the slow ones of .ci/run"
 	@echo "make soak      run seven simulated days of faults and 500 kills in some minutes; SEED=, DAYS=, VENUE=spot choose them"
-	@echo "make validators   install MCP validators and clients into .node and SDKs of clients into .clients; needs npm"
+	@echo "make validators   install MCP validators and clients into .node and SDKs of clients into .clients and .nautilus; needs npm"
 	@echo "make mutants   list changes of the risk check that no test detects; about ten minutes on one core"
 	@echo "make lint      run ruff, mypy and the import rules"
 	@echo "make bench     measure the speed on this machine"
@@ -44,7 +45,7 @@ soak: $(STAMP)
 	SEED='$(SEED)' DAYS='$(DAYS)' KILLS='$(KILLS)' VENUE='$(VENUE)' .venv/bin/python -m tests.support.soak
 
 # There is no npm lock file, since it would contain addresses. package.json pins the versions.
-validators: $(NODE_STAMP) $(CLIENTS_STAMP)
+validators: $(NODE_STAMP) $(CLIENTS_STAMP) $(NAUTILUS_STAMP)
 
 $(NODE_STAMP): tests/validators/package.json
 	@mkdir -p .node
@@ -57,6 +58,12 @@ $(CLIENTS_STAMP): tests/validators/clients.txt
 	@test -x .clients/bin/python || $(PYTHON) -m venv .clients
 	.clients/bin/python -m pip --disable-pip-version-check -qq install -r $<
 	@touch $@
+
+# nautilus_trader needs Python 3.12. Where none is installed, its test is skipped.
+$(NAUTILUS_STAMP): tests/validators/nautilus.txt
+	@python="$$(tests/validators/python312)" || { echo "nautilus_trader is not installed: no Python 3.12 on PATH, in pyenv or in uv"; exit 0; }; \
+	set -e; test -x .nautilus/bin/python || "$$python" -m venv .nautilus; \
+	.nautilus/bin/python -m pip --disable-pip-version-check -qq install -r $<; touch $@
 
 # mutmut is not in the lock, since only this target needs it. MUTANTS selects mutants:
 # make mutants MUTANTS='ocw_mcp.core.risk.sizes.*'

@@ -36,6 +36,8 @@ MINUTE_LAGS = (1, 5, 10, 60, 240, 480, 1440, 2880)
 HOUR_LAGS = (1, 8, 24, 168, 720, 1440, 2880)
 FLOOR = 1e-5
 """Added to |return| before its logarithm, since a move below one tick is not a volatility of 0."""
+_COLUMNS = 8
+"""The fields of a metrics row that the exchange's archive has, with the symbol."""
 
 
 class Archive(NamedTuple):
@@ -80,7 +82,9 @@ def read(directory: Path, progress: Callable[[str], None] = lambda name: None) -
         minutes={name: each for name, each in candles("1m", MINUTE).items() if len(each.close) >= 10 * 1440},
         hours=candles("1h", HOUR),
         metrics={
-            name: np.array([astuple(row)[1:] for row in read_metrics(files, symbol, None, counts)], dtype=np.float64)
+            name: np.array(
+                [astuple(row)[1:_COLUMNS] for row in read_metrics(files, symbol, None, counts)], dtype=np.float64
+            )
             for name, symbol, files in announced(Stream.METRICS)
         },
         funding={

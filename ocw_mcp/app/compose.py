@@ -10,8 +10,9 @@ from ocw_mcp.app.exchange_access import VENUE, ExchangeAccess
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.core.market.market import timeframes
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import ATTACHED, CLAUDE
-from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, ExchangeVenue, Feed, LiveFeed, Store
+from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, ExchangeVenue, Feed, LiveFeed, MacroCalendar, Store
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import MINUTE, span_ms, span_name
 from ocw_mcp.engine.config import EngineConfig
@@ -45,6 +46,7 @@ class WiredRun:
         warn: Callable[[str], None] = lambda problem: None,
         make_decider: Callable[[Clock], Decider] | None = None,
         access: ExchangeAccess | None = None,
+        macro: MacroCalendar | None = None,
     ) -> None:
         """`make_decider` makes the decider of Claude or of a strategy; the default is the function `decider`.
 
@@ -52,13 +54,11 @@ class WiredRun:
         """
         market = feed.identity
         self.stamp = stamp(feed, access)
-        # The venue cancels an entry that had no price for this time; gaps of a few candles are common.
-        patience_ms = max(3 * market.interval, 5 * MINUTE)
         live = isinstance(feed, LiveFeed)
         self.clock = SimulatedClock() if clock is None else clock
         self.venue: PaperVenue | ExchangeVenue
         if access is None:
-            self.venue = PaperVenue(market.product, START_EQUITY, patience_ms, live=live)
+            self.venue = paper_venue(market.product, market.interval, live=live)
         else:
             assert isinstance(self.clock, LiveClock)
             self.venue = access.make_venue(store.book, market.symbols, self.clock)
@@ -82,7 +82,15 @@ class WiredRun:
         self.heartbeat_at: int | None = None
         """The machine's time (ms) of the last heartbeat that was written."""
         self.decider = make_decider(self.clock) if make_decider is not None else decider(agent, policies)
-        self.run = BookRun(self.engine, feed, self.venue, store, self.clock, self.decider, commands, listener, warn)
+        self.run = BookRun(
+            self.engine, feed, self.venue, store, self.clock, self.decider, commands, listener, warn, macro
+        )
+
+
+def paper_venue(product: Product, interval: int, *, live: bool) -> PaperVenue:
+    """Return the paper venue of a market with candles of `interval` (ms)."""
+    # The venue cancels an entry that had no price for this time; gaps of a few candles are common.
+    return PaperVenue(product, START_EQUITY, max(3 * interval, 5 * MINUTE), live=live)
 
 
 def require_timeframes(policies: LoadedPolicies, interval: int) -> None:

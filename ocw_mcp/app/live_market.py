@@ -17,15 +17,18 @@ from ocw_mcp.adapters.feeds.binance.clock import ExchangeClock
 from ocw_mcp.adapters.feeds.binance.exchange_info import fetch_info
 from ocw_mcp.adapters.feeds.binance.feed import INTERVALS, BinanceFeed
 from ocw_mcp.adapters.feeds.binance.rest import RestClient, back_off_s
+from ocw_mcp.adapters.feeds.binance.wire import routes_of
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.domain.errors import MarketUnreachable, SettingsError
-from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.time import MINUTE, span_ms, span_name
-from ocw_mcp.runtime.clock import LiveClock
+from ocw_mcp.runtime.clock import LiveClock, loop_speed
 
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 """The symbols of the live market if none are named."""
 _ANSWER_S: Final = 5.0
+_PRICE_S: Final = 10.0
+"""Real time (s) in which a stream has to have its first price: BTCUSDT has one every second."""
 _SAMPLES: Final = 5
 """Requests for the time of a sandbox; the one with the shortest way counts."""
 _CLOCK: Final = "/sandbox/clock"
@@ -50,6 +53,19 @@ class ExchangeState(NamedTuple):
     weight: int
     """The weight of the requests of this machine's address in the present minute."""
     weight_limit: int
+    filters: Mapping[str, Instrument]
+    """The filters of each listed symbol."""
+    streams: Sequence["StreamState"]
+
+
+class StreamState(NamedTuple):
+    """A stream connection of the exchange: its path, and what came of it."""
+
+    path: str
+    after_ms: int | None
+    """The time (ms) from the request to the first price; None without one."""
+    why: str = ""
+    """Why no price came."""
 
 
 class _SandboxClock(msgspec.Struct):
@@ -157,12 +173,37 @@ def ask_exchange(product: Product, symbols: Sequence[str], loopback: str | None)
             error_ms = round(clock.round_trip_ms / 2)
             limit = info.weight_limit or rest.weights.limit
             status = {symbol: info.status.get(symbol, "not listed") for symbol in symbols}
-            return ExchangeState(clock.offset_ms, error_ms, status, rest.weights.used_weight, limit)
+            trading = [symbol for symbol in symbols if status[symbol] == "TRADING"]
+            # Each path is a connection of its own, and may be closed off by itself.
+            routes = routes_of(product, trading[:1], MINUTE) if trading else {}
+            opened = [_first_price(transport, path, [each.name for each in group]) for path, group in routes.items()]
+            streams = await asyncio.gather(*opened)
+            return ExchangeState(
+                clock.offset_ms, error_ms, status, rest.weights.used_weight, limit, info.instruments, streams
+            )
         finally:
             await transport.close()
 
     with asyncio.Runner(loop_factory=machine.new_loop) as runner:
         return runner.run(ask())
+
+
+async def _first_price(transport: NetworkTransport, path: str, names: Sequence[str]) -> StreamState:
+    """Return what comes of a connection to some streams until the first message, or until _PRICE_S are over."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    try:
+        async with asyncio.timeout(_PRICE_S * loop_speed()):
+            connection = await transport.connect(f"{path}/stream?streams={'/'.join(names)}")
+            try:
+                await connection.receive()
+            finally:
+                await connection.close()
+    except MarketUnreachable as error:
+        return StreamState(path or "/", None, str(error))
+    except TimeoutError:
+        return StreamState(path or "/", None, f"no price of {names[0]} and others within {_PRICE_S:g} s")
+    return StreamState(path or "/", round((loop.time() - began) * 1_000 / loop_speed()))
 
 
 def sandbox_clock(address: str) -> LiveClock:

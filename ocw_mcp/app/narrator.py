@@ -16,6 +16,7 @@ from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.figures import Levels
 from ocw_mcp.domain.money import exact, plain
 from ocw_mcp.domain.orders import GUARD, RULES, OrderRef, Purpose
+from ocw_mcp.domain.outlook_events import RegimeChanged
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import HOUR, SECOND, iso
@@ -211,6 +212,8 @@ class Narrator:
                 return f"data gap  {symbol} has no candles from {iso(since)} to {iso(until)}", "yellow"
             case events.SymbolEnded(symbol=symbol, last=last):
                 return f"ended     {symbol} has no candle after {iso(last)}", ""
+            case RegimeChanged() if event.before or event.after:
+                return f"regime    {event_text('', event).removeprefix('regime of ')}", ""
             case events.Incident(text=text):
                 return f"incident  {text}", LIMIT
         return "", ""

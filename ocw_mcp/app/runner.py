@@ -30,6 +30,7 @@ from ocw_mcp.app.compose import WiredRun, book_id, decider, require_timeframes, 
 from ocw_mcp.app.exchange_access import ExchangeAccess
 from ocw_mcp.app.markets import market_end
 from ocw_mcp.app.narrator import TICK_MS, RunMoment, RunProgress
+from ocw_mcp.app.outside import Outside
 from ocw_mcp.app.parsing import ListenAddress
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.strategies import NamedStrategy
@@ -44,6 +45,7 @@ from ocw_mcp.engine.report import report
 from ocw_mcp.render.text import HASH_SHOWN
 from ocw_mcp.runtime.clock import LiveClock
 from ocw_mcp.runtime.deciders import StrategyDecider
+from ocw_mcp.runtime.outside import follow_sources
 from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import other_version
 
@@ -77,6 +79,10 @@ class Job(NamedTuple):
     """The function that decides, if any; `agent` is then the name of this strategy."""
     access: ExchangeAccess | None = None
     """The account of a demo or live run; None for paper."""
+    outside: Outside = Outside()
+    """The sources outside of the exchange."""
+    record_to: Path | None = None
+    """The directory of a recording of all inputs; only of a live market."""
     embedded: bool = False
     """Whether a Python program runs the book: without log and signal handlers, and with warnings in the outcome."""
 
@@ -147,7 +153,13 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             warn,
             make_decider,
             job.access,
+            job.outside.macro,
         )
+        if job.record_to is not None:
+            # Only a recorded run needs the replay, which this module imports.
+            from ocw_mcp.app.recording import record
+
+            record(job.record_to, store, book.stamp, book.config, created_ns // 1_000_000)
         if not job.embedded:
             log.debug("running", market=str(job.feed.identity), agent=job.agent, book=store.book)
         started, candles_before = book.clock.wall_ms(), book.engine.counters.candles
@@ -317,6 +329,10 @@ async def _run(book: WiredRun, job: Job, directory: Path) -> str:
             stack.callback(asyncio.create_task(_show_progress(book, job, job.progress)).cancel)
         if job.state is not None and job.clock is not None:
             stack.callback(asyncio.create_task(_beat(book, directory, log.warning)).cancel)
+        if job.outside.readers:
+            follow = follow_sources(job.outside.readers, book.clock, book.run.shell.inbox.put, log.warning)
+            stack.push_async_callback(job.outside.close)
+            stack.callback(asyncio.create_task(follow).cancel)
         if job.serve is not None or job.claude is not None:
             # The server is imported only for a run that needs it, since its import takes time.
             from ocw_mcp.app.serve import facade_of, serve_engine

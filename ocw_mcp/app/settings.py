@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from dotenv.parser import parse_stream
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
@@ -101,6 +101,43 @@ def _hosts(value: Any) -> Any:
     return names
 
 
+OUTSIDE: Final = ("macro", "fear_greed", "stablecoins", "btc_dominance", "etf_flow", "headlines")
+"""The sources outside of the exchange."""
+MOST_FEEDS: Final = 8
+
+
+def _outside(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    names = tuple(dict.fromkeys(name.strip().lower() for name in value.split(",")))
+    if wrong := next((name for name in names if name not in OUTSIDE), None):
+        raise ValueError(
+            f"has {_shown(wrong)}, which is no source; expected some of {', '.join(OUTSIDE)}, separated by commas; "
+            "correct it, or remove the line"
+        )
+    return names
+
+
+def _feeds(value: Any) -> Any:
+    # The addresses are not shown: one may have a key.
+    if not isinstance(value, str):
+        return value
+    feeds = tuple(each.strip() for each in value.split(","))
+    if len(feeds) > MOST_FEEDS or not all(may_receive_secrets(each.partition("?")[0]) for each in feeds):
+        raise ValueError(
+            f"has an address that is no feed, or more than {MOST_FEEDS}; expected https addresses, separated by "
+            "commas; correct it, or remove the line"
+        )
+    return feeds
+
+
+def _directory(value: Any) -> Any:
+    # The value is not shown: a key may be on the wrong line.
+    if isinstance(value, str) and not value.startswith(("/", "~/")):
+        raise ValueError("is not an absolute path; expected one, such as /data/fred; correct it, or remove the line")
+    return Path(value).expanduser() if isinstance(value, str) else value
+
+
 _Word = Annotated[bool, BeforeValidator(_word)]
 _Secret = Annotated[SecretStr | None, BeforeValidator(_secret)]
 
@@ -125,6 +162,12 @@ class Settings(BaseModel):
     anthropic_base_url: Annotated[str | None, BeforeValidator(_url)] = None
     claude_model: str | None = None
     fred_api_key: _Secret = None
+    outside: Annotated[tuple[str, ...], BeforeValidator(_outside)] = ()
+    """The sources outside of the exchange that a live market reads, of `OUTSIDE`; by default none."""
+    headline_feeds: Annotated[tuple[str, ...], BeforeValidator(_feeds)] = ()
+    """The addresses of feeds of headlines."""
+    macro_dir: Annotated[Path | None, BeforeValidator(_directory)] = None
+    """The directory of the files of FRED from which the macro regime of any market is read, as known at its time."""
     serve_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()
     """Host names under which `--serve` answers other machines; without any it answers only this machine."""
     log_level: Annotated[LogLevel, BeforeValidator(_level)] = LogLevel.INFO

@@ -4,6 +4,7 @@
     ├── SettingsError
     ├── TapeError
     ├── FetchError
+    ├── SourceUnavailable
     ├── FeedError
     │   └── MarketUnreachable
     ├── VenueRefused
@@ -40,6 +41,10 @@ class TapeError(OcwError):
 
 class FetchError(OcwError):
     """A file of the exchange's archive cannot be downloaded or stored. An incomplete file never gets its final name."""
+
+
+class SourceUnavailable(OcwError):  # noqa: N818
+    """A source outside of the exchange has no report now. Its last report is shown as stale; nothing waits for it."""
 
 
 class FeedError(OcwError):

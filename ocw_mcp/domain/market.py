@@ -47,8 +47,9 @@ class Opening(msgspec.Struct, frozen=True, gc=False):
 class Metrics(msgspec.Struct, frozen=True, gc=False):
     """The derivatives metrics that the exchange reports for a symbol every five minutes. An empty field is None.
 
-    `at` (ms) is the end of the five minutes, from which the row is known. In the exchange's archive, the time stamp of
-    a row is this end until 2026-06-25 00:00 UTC, and the beginning of the five minutes after that date.
+    `at` (ms) is the end of the five minutes: a row is known at this time at the earliest, and on a live market at the
+    time of its frame. In the exchange's archive, the time stamp of a row is this end until 2026-06-25 00:00 UTC, and
+    the beginning of the five minutes after that date. A later row of the same `at` adds the fields that were empty.
     """
 
     symbol: str
@@ -65,6 +66,13 @@ class Metrics(msgspec.Struct, frozen=True, gc=False):
     """Accounts with a long position over those with a short one, among all traders."""
     taker_ratio: float | None = None
     """Taker buy volume over taker sell volume."""
+    perp_price: float | None = None
+    """The price of the perpetual (quote): its mark price, or its last price in the history of a live market."""
+    index_price: float | None = None
+    """The price of the spot index of the perpetual (quote), at the time of `perp_price`."""
+    is_interim: bool = False
+    """Whether the values are those of the moment `at`, between two five-minute rows; only open interest and prices are
+    reported then."""
 
 
 class Funding(msgspec.Struct, frozen=True, gc=False):
@@ -174,6 +182,8 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     """The notices of a live feed about its own data."""
     instruments: tuple["Instrument", ...] = ()
     """The filters of a live market's symbols: all of them in the first frame, later those that changed."""
+    days: tuple[Candle, ...] = ()
+    """In the first frame of a book or of its history, earlier daily candles in order of time, for the regime."""
     liquidations: tuple[Liquidations, ...] = ()
     """The forced liquidations in candles of `closed`, sorted by symbol. Those of a candle without a row are unknown."""
 

@@ -15,6 +15,7 @@ from ocw_mcp.domain.unknown import Unknown
 RETURNS: Final = ("return_1h", "return_4h", "return_24h")
 DERIVATIVES: Final = (
     *("composite", "funding_8h", "open_interest_change_24h", "taker_ratio_1h", "long_short", "long_short_z"),
+    *("basis", "liquidations_1h"),
 )
 LIQUIDATIONS: Final = "liquidations"
 """The reading of forced liquidations, which only the gate uses: it is no metric of wake conditions."""
@@ -38,6 +39,7 @@ _OTHER_NAMES: Final = {
     "openinterest": "open_interest_change_24h",
     "takerratio": "taker_ratio_1h",
     "longshortz": "long_short_z",
+    "perpspotbasis": "basis",
     "atr": "atr_14",
     "adx": "adx_14",
     "mfi": "mfi_14",

@@ -21,6 +21,8 @@ from ocw_mcp.domain.policy_deciding import FallbackPolicy as FallbackPolicy
 from ocw_mcp.domain.policy_deciding import GatePolicy as GatePolicy
 from ocw_mcp.domain.policy_deciding import RulesPolicy as RulesPolicy
 from ocw_mcp.domain.policy_execution import ExecutionPolicy as ExecutionPolicy
+from ocw_mcp.domain.policy_scale import AnomalyPolicy as AnomalyPolicy
+from ocw_mcp.domain.policy_scale import ScalePolicy as ScalePolicy
 from ocw_mcp.domain.policy_table import FEWER, HIGHER, LOWER, MORE, OPTIONAL, Positive, Share, Table, stricter_of
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import SECOND, iso
@@ -269,17 +271,6 @@ class DataPolicy(Table):
     price with the usual fee, or `keep` it at that price and report it as not closed."""
 
 
-class ScalePolicy(Table):
-    """The factors on size limits while the market regime or the macro reading is unknown. The product of both, at most
-    1, multiplies position.max_share, risk.max_share, exposure.max_gross and correlated.max_share, but not the requested
-    size of an order."""
-
-    regime_unknown: Annotated[Share, LOWER] = Decimal("0.5")
-    """The factor on size limits while the market regime is unknown."""
-    macro_unknown: Annotated[Share, LOWER] = Decimal("0.8")
-    """The factor on size limits while the macro reading is unknown."""
-
-
 class Policies(Table):
     """A whole policy file. A missing table takes the strictest value of each key."""
 
@@ -307,6 +298,7 @@ class Policies(Table):
     data: DataPolicy = DataPolicy()
     adopt: AdoptPolicy = AdoptPolicy()
     scale: ScalePolicy = ScalePolicy()
+    anomaly: AnomalyPolicy = AnomalyPolicy()
     tainted: TaintedPolicy = TaintedPolicy()
     gate: GatePolicy = GatePolicy()
     decision: DecisionPolicy = DecisionPolicy()

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ocw_mcp.domain.extremes import WAKE_SIZES
 from ocw_mcp.domain.metrics import DERIVATIVES, LIQUIDATIONS
 from ocw_mcp.domain.policy_table import EARLIER, LOWER, OPTIONAL, Share, Table
 from ocw_mcp.domain.time import DAY, span_ms
@@ -44,15 +45,17 @@ class GatePolicy(Table):
     """The factor by which such a move has to grow to be reported again."""
     outlier_quiet_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
     """The seconds after which a move of a size that was reached before, in the same direction, is reported again."""
-    outlier_readings: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        default={"funding_8h": 0.0005, "open_interest_change_24h": 0.1, "liquidations": 0.01}
-    )
-    """The size from which a derivatives reading of either sign is an outlier, by metric; `liquidations` are the longs
-    minus the shorts that the exchange closed by force in five minutes, as a share of the volume of an hour."""
+    outlier_readings: dict[str, Annotated[float, Field(gt=0)]] = Field(default={**WAKE_SIZES, LIQUIDATIONS: 0.01})
+    """The size from which a derivatives reading of either sign is an outlier, by metric. The size of `taker_ratio_1h`
+    is its distance from 1. `liquidations_1h` is the notional that the exchange closed by force in an hour;
+    `liquidations` are the longs minus the shorts of five minutes, as a share of the volume of an hour."""
     outlier_reading_step: Step = 1.5
     """The factor by which such a reading has to grow to be reported again."""
     outlier_reading_quiet_s: Annotated[int, Field(ge=60, le=604_800)] = 86_400
     """The seconds after which a reading of a size that was reached before is reported again."""
+    anomaly: Annotated[float, Field(gt=0, le=1)] = 0.99
+    """The quantile of a symbol's anomaly from which it wakes the agent, at the close of an hour; with 1 none does. The
+    agent is not woken again by the symbol before `outlier_reading_quiet_s` is over."""
     anchor: MoveShare = 0.04
     """The distance of the price from its level at the last wake that wakes the agent, as a share."""
     near_stop: MoveShare = 0.01

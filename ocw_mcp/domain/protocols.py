@@ -7,12 +7,15 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from ocw_mcp.domain.cleared import ClearedOrder
+from ocw_mcp.domain.context import ContextItem
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
+from ocw_mcp.domain.macro import MacroReading
 from ocw_mcp.domain.market import Candle, Frame, Funding, Instrument, Mark, MarketIdentity, Opening, OrderBook
 from ocw_mcp.domain.orders import Order, OrderRef, OrderSeen, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.steps import Command, StepEvent
+from ocw_mcp.domain.unknown import Unknown
 
 
 class Clock(Protocol):
@@ -70,6 +73,14 @@ class LiveFeed(Feed, Protocol):
 
     def watch(self, levels: Mapping[str, tuple[float, float]]) -> None:
         """Set the prices (quote) below and above each symbol at which a price has to be reported at once."""
+
+
+@runtime_checkable
+class DailyFeed(Protocol):
+    """A feed that has the days of a symbol from before a new book's beginning."""
+
+    def read_days_of(self, symbol: str) -> None:
+        """Set the symbol whose days the first frame of a new book shall have, before `frames` is called."""
 
 
 class Venue(Protocol):
@@ -319,3 +330,44 @@ class CommandBox(Protocol):
 
     def done(self, command: Command) -> None:
         """Delete a command that is durable in the journal."""
+
+
+OutsideFound = MacroReading | Unknown | tuple[ContextItem, ...]
+"""The report of a source outside of the exchange: the macro regime, or items of context."""
+
+
+class OutsideSource(Protocol):
+    """A source outside of the exchange, such as economic series or headlines."""
+
+    @property
+    def name(self) -> str:
+        """The name of the source in the settings."""
+
+    @property
+    def every_ms(self) -> int:
+        """The time (ms) for which a report is used before the source is read again."""
+
+    async def fetch(self, now: int) -> OutsideFound:
+        """Return the report at `now` (ms), engine time. Raises SourceUnavailable."""
+
+
+class OutsideReader(Protocol):
+    """A source with its last report, which is read at any time without an error and without a long wait."""
+
+    @property
+    def name(self) -> str:
+        """The name of the source in the settings."""
+
+    @property
+    def problem(self) -> str:
+        """Why the last read failed; empty if it did not."""
+
+    async def read(self, now: int) -> tuple[OutsideFound | None, int]:
+        """Return the report at `now` (ms), None if there is none, and the time (ms) until the next read is useful."""
+
+
+class MacroCalendar(Protocol):
+    """The macro regime of each day of a simulated or recorded market."""
+
+    def at(self, now: int) -> MacroReading | Unknown:
+        """Return the macro regime of the UTC day of `now` (ms), as known at its beginning."""

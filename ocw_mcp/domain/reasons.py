@@ -75,6 +75,7 @@ class RefusalCode(Explained):
     PRICE_MOVED = "PRICE_MOVED", "the mark price has left the collar around the price that was shown"
     SPREAD = "SPREAD", "the best prices of the order book are too far apart"
     DEPTH = "DEPTH", "the order would take too much of the quantity offered near the best price"
+    ANOMALY = "ANOMALY", "the symbol's last hour is too unusual among the hours before it"
     MANDATE = "MANDATE", "the mandate does not cover this: its amount, its symbols, or its time"
     APPROVAL_REQUIRED = "APPROVAL_REQUIRED", "a person has to approve an order like this one"
     NOT_APPROVED = "NOT_APPROVED", "a person denied the order, or did not answer in time"

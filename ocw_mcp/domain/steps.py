@@ -12,12 +12,16 @@ import msgspec
 from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
 from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.cleared import ClearedOrder
+from ocw_mcp.domain.context import ContextItem
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
+from ocw_mcp.domain.macro import MacroReading
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderRef, OrderSeen, VenueReport
+from ocw_mcp.domain.regime import FitRequest, RegimeFit
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
+from ocw_mcp.domain.unknown import Unknown
 
 
 class DecisionReady(msgspec.Struct, frozen=True):
@@ -138,8 +142,43 @@ class RunEnds(msgspec.Struct, frozen=True):
     """The run of a book at an exchange ends: nothing watches an entry that fills later, so no entry may stay there."""
 
 
+class RegimeFitted(msgspec.Struct, frozen=True):
+    """The answer to `AskFit`: a fitted model, or why the days have none."""
+
+    symbol: str
+    at: int
+    """The time (ms) of the last close of the request."""
+    found: RegimeFit | Unknown
+    failed: bool = False
+    """Whether the worker failed or took too long, so that nothing is known about the days."""
+
+
+class MacroSeen(msgspec.Struct, frozen=True):
+    """The macro regime was read, or why it could not be."""
+
+    reading: MacroReading | Unknown
+
+
+class ContextSeen(msgspec.Struct, frozen=True):
+    """The sources outside of the exchange were read. The items replace those of the same source."""
+
+    items: tuple[ContextItem, ...]
+
+
+OutlookSeen = RegimeFitted | MacroSeen | ContextSeen
+"""The inputs about the market as a whole that workers and sources outside of the exchange give."""
+
 StepEvent = (
-    Frame | VenueReport | DecisionReady | DecisionFailed | DecisionSubmitted | TimerFired | Command | Asked | RunEnds
+    OutlookSeen
+    | Frame
+    | VenueReport
+    | DecisionReady
+    | DecisionFailed
+    | DecisionSubmitted
+    | TimerFired
+    | Command
+    | Asked
+    | RunEnds
 )
 
 
@@ -184,6 +223,12 @@ class Keep(msgspec.Struct, frozen=True):
     snapshot: Snapshot
 
 
+class AskFit(msgspec.Struct, frozen=True):
+    """Have a worker fit the model of the regime. `RegimeFitted` brings its answer."""
+
+    request: FitRequest
+
+
 class SetTimer(msgspec.Struct, frozen=True):
     """Set a timer, which fires `TimerFired(timer)` at a time (ms). A timer that is already set gets the new time."""
 
@@ -197,4 +242,4 @@ class ClearTimer(msgspec.Struct, frozen=True):
     timer: Timer
 
 
-Effect = Record | Send | Cancel | CancelForeign | Ask | GiveUp | Keep | SetTimer | ClearTimer
+Effect = Record | Send | Cancel | CancelForeign | Ask | AskFit | GiveUp | Keep | SetTimer | ClearTimer

@@ -17,6 +17,7 @@ from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.exchange_account import ExchangeAccount
+from ocw_mcp.engine.outlook import Outlook
 
 REPORTS_KEPT = 2_048
 
@@ -76,6 +77,7 @@ class Account:
         self._on_exchange = config.on_exchange
         self.exchange = ExchangeAccount(read=not config.on_exchange)
         self.ledger = Ledger(self.began_with)
+        self.outlook = Outlook(config, effects)
         self.day = DailyLoss(config.policies.daily_loss)
         self.day_ends = 0
         """The midnight (ms) at which the current day ends."""

@@ -17,10 +17,11 @@ from ocw_mcp.engine.leg_executor import ManualControl
 from ocw_mcp.engine.live import LiveState
 from ocw_mcp.engine.near_exits import NearExitsState
 from ocw_mcp.engine.order_manager import OrderManagerState
+from ocw_mcp.engine.outlook import OutlookState
 from ocw_mcp.engine.protection import GuardState
 from ocw_mcp.engine.since_state import SinceState
 
-ENGINE_FORMAT = 20
+ENGINE_FORMAT = 21
 """The version of the saved state. It increases when a field changes its name or meaning; older states are refused."""
 
 
@@ -82,6 +83,7 @@ class EngineState(msgspec.Struct):
     decisions: DecisionsState
     since: SinceState
     budget: BudgetState
+    outlook: OutlookState
     approvals: ApprovalsState
     manual_control: ManualControl
     answers: list[SavedAnswer]

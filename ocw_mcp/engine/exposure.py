@@ -241,6 +241,9 @@ def account_view(
         unreconciled=account.exchange.objection(),
         busy_ms=max(0, account.exchange.busy_until - now),
         adopted=account.exchange.stands_in(symbol),
+        regime=account.outlook.level(now),
+        macro=account.outlook.quadrant(now),
+        anomaly=account.outlook.anomalies.quantile(symbol, now),
         begun=account.day.today.day != "",
     )
 

@@ -107,7 +107,9 @@ class OrderManager(Reductions):
             intent = msgspec.structs.replace(intent, quantity=answer.order.quantity)
         worst = self.officer.worst_of(intent, account) if intent.purpose is Purpose.ENTRY else account.price
         worst = worst if chase is None else max(worst, chase.worst)
-        self.orders.add(TrackedOrder(answer.order, intent, worst, cleared_equity=account.equity))
+        added = TrackedOrder(answer.order, intent, worst, cleared_equity=account.equity)
+        added.cleared_regime, added.cleared_macro = account.regime, account.macro
+        self.orders.add(added)
         self.account.version += 1
         if intent.purpose.reduces:
             self.names.use(intent.symbol, ref)

@@ -125,7 +125,7 @@ def read_metric(market: Market, symbol: str, metric: str) -> Reading:
         return candles.change_over(span_ms(metric.removeprefix("return_")))
     if metric in DERIVATIVES:
         known_at = candles.known_at
-        return Unknown("no candle yet") if known_at is None else candles.derivatives.value(metric, known_at)
+        return Unknown("no candle yet") if known_at is None else candles.derivatives_value(metric, known_at)
     name, _, timeframe = metric.partition("@")
     if name in INDICATORS:
         for each in candles.indicators():

@@ -192,9 +192,8 @@ def _entered_by(
         gross=sum((each.beyond for each in protections.values()), ZERO),
         correlated=sum(together, ZERO),
     )
-    return FilledEntry(
-        tracked.intent, seen, fill.price, protection.trigger, tracked.cost, tracked.cleared_equity, beyond
-    )
+    cleared = tracked.cleared_equity, tracked.cleared_regime, tracked.cleared_macro
+    return FilledEntry(tracked.intent, seen, fill.price, protection.trigger, tracked.cost, *cleared, beyond)
 
 
 def _incidents(symbol: str, remedy: Remedy, protection: Protection, held: Decimal) -> list[str]:

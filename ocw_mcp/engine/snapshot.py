@@ -8,13 +8,12 @@ import msgspec
 
 from ocw_mcp.core import strategy
 from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket, TimeframeValues
-from ocw_mcp.core.risk.sizes import exposure_scale
+from ocw_mcp.domain.anomaly import AnomalyReading
 from ocw_mcp.domain.money import floor_to, plain
 from ocw_mcp.domain.orders import NOBODY, RULES
 from ocw_mcp.domain.snapshot import (
     TRADES_SHOWN,
     Correlation,
-    DerivativesView,
     Feasible,
     FormingCandle,
     FormingView,
@@ -33,8 +32,6 @@ from ocw_mcp.engine.guard import Guard
 RECENT = 8
 """The number of closes in a snapshot."""
 
-_NO_REGIME = Unknown("no regime model is built in yet")
-_NO_MACRO = Unknown("no macro reading is built in yet")
 _NO_FEASIBLE = Unknown("feasible sizes are not computed here")
 
 
@@ -55,7 +52,11 @@ def take_snapshot(
     the snapshot, such as `note`, `limits` and `since`.
     """
     symbols, held = guard.manager.config.symbols, {view.symbol: planned(view) for view in positions(guard)}
-    views = [_symbol(symbol, market.symbols[symbol], held.get(symbol), feasible(symbol), now) for symbol in symbols]
+    anomaly = guard.manager.account.outlook.anomalies.reading
+    views = [
+        _symbol(symbol, market.symbols[symbol], held.get(symbol), feasible(symbol), anomaly(symbol, now), now)
+        for symbol in symbols
+    ]
     pairs = [pair for pair in combinations(symbols, 2) if pair[0] in held or pair[1] in held]
     return _snapshot(market, guard, views, pairs, now, wake=wake, trades=tuple(trades)[-TRADES_SHOWN:], **remarks)
 
@@ -79,7 +80,7 @@ def take_signals(
                 age_ms=max(0, now - (candles.known_at or now)),
                 indicators=() if values is None else (indicator_values(values),),
                 position=position,
-                derivatives=DerivativesView(**candles.derivatives.values(now)),
+                derivatives=candles.derivatives_view(now),
                 return_4h=candles.change_over(4 * HOUR),
             )
         )
@@ -109,15 +110,17 @@ def _snapshot(
     market: Market, guard: Guard, views: Iterable[SymbolView], pairs: Iterable[tuple[str, str]], now: int, **fields: Any
 ) -> Snapshot:
     account, config = guard.manager.account, guard.manager.config
+    outlook = account.outlook
     return Snapshot(
         at=now,
         product=config.product,
         state=account.trading_state,
         equity=account.ledger.equity(),
         symbols=SymbolViews.of(views),
-        regime=_NO_REGIME,
-        macro=_NO_MACRO,
-        scale=exposure_scale(config.policies.scale),
+        regime=outlook.regime(now),
+        macro=outlook.macro(now),
+        context=outlook.context(now),
+        scale=outlook.scale(now),
         daily_loss=account.day.loss(account.ledger.equity()) if account.day.today.opening else None,
         correlations=tuple(Correlation(first, second, market.correlation(first, second)) for first, second in pairs),
         **fields,
@@ -175,7 +178,12 @@ def summary_of(view: PositionView) -> dict[str, Any]:
 
 
 def _symbol(
-    symbol: str, candles: SymbolMarket, held: PositionView | None, feasible: Feasible | Unknown, now: int
+    symbol: str,
+    candles: SymbolMarket,
+    held: PositionView | None,
+    feasible: Feasible | Unknown,
+    anomaly: AnomalyReading | Unknown,
+    now: int,
 ) -> SymbolView:
     known_at, (day_low, day_high) = candles.known_at, candles.day_range()
     return SymbolView(
@@ -184,7 +192,7 @@ def _symbol(
         age_ms=max(0, now - known_at) if known_at is not None else -1,
         indicators=tuple(indicator_values(each) for each in candles.indicators()),
         position=held,
-        derivatives=DerivativesView(**candles.derivatives.values(now)),
+        derivatives=candles.derivatives_view(now),
         next_funding_at=candles.derivatives.next_funding(now),
         liquidations=candles.liquidations.value(),
         return_1h=candles.change_over(HOUR),
@@ -195,6 +203,7 @@ def _symbol(
         day_low=day_low,
         day_high=day_high,
         recent=candles.recent(HOUR, RECENT),
+        anomaly=anomaly,
     )
 
 

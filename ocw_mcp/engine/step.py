@@ -22,6 +22,7 @@ from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import FundingPaid, OrderRef
 from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
+from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.callers import Callers, OperatorCommands
@@ -86,6 +87,7 @@ class Engine:
             "decisions": self.decisions,
             "since": self.since,
             "budget": self.decisions.budget,
+            "outlook": self.account.outlook,
             "approvals": self.approvals,
             "manual_control": self.executor,
             "answers": self.executor.answers,
@@ -134,6 +136,8 @@ class Engine:
             self._callers.take(event, now)
         elif isinstance(event, steps.RunEnds):
             self.manager.cancel_entries("the run ends")
+        elif isinstance(event, steps.OutlookSeen):
+            self.account.outlook.take(event)
         elif self._reports.take(event, now):
             if isinstance(event, FundingPaid):
                 self.counters.paid(event)
@@ -153,6 +157,7 @@ class Engine:
         self._raise(self.since.take_reasons())
 
     def _on_frame(self, frame: Frame, now: int) -> None:
+        self.account.outlook.follower.see(frame, begins=self.counters.began_at is None)
         if frame.history:
             self.counters.warmed_until = frame.at
             self._take_derivatives(frame)
@@ -162,6 +167,7 @@ class Engine:
             self.manager.lower(why)
         if self.counters.began_at is None:
             self.counters.began_at = now
+            self.account.outlook.anomalies.warm(self.market)
             self.account.open_day(now)
             self._exits.set_timer(now)
         if frame.metrics or frame.funding:
@@ -195,7 +201,8 @@ class Engine:
                 follow_prices(self.guard, {candle.symbol for candle, _ in changes}, now)
                 self._raise(self._near.check())
         for candle, change in changes:
-            symbol, close_time = candle.symbol, candle.open_time + candle.interval
+            symbol, close_time, candles = candle.symbol, candle.close_time, self.market.symbols[candle.symbol]
+            unusual = self.account.outlook.anomalies.close(symbol, candles, now) if HOUR in change.timeframes else None
             if frame.late or symbol in manual.held:
                 # No decider is asked about the candle, and its return still counts for the outlier statistics.
                 self.gate.warm(symbol, (candle.close,), close_time)
@@ -210,6 +217,7 @@ class Engine:
                 in_position=symbol in held,
                 near_stop=symbol in held and self._near.near_stop(symbol),
                 liquidations=liquidated.get(symbol) if liquidated else None,
+                anomaly=unusual,
             )
         if frame.at == self.account.day_ends:
             self.account.open_day(frame.at)
@@ -219,8 +227,7 @@ class Engine:
     def _wake(self, now: int) -> None:
         """Ask for a decision if the gate has reasons to wake the agent."""
         manual = self.executor.manual_control
-        if manual.held:
-            self.gate.drop(manual.held)
+        self.gate.drop(manual.held)
         reasons = self.gate.wake(now, busy=self.decisions.open_request is not None or bool(manual.paused_by))
         if reasons:
             brief = brief_snapshot(self.market, self.guard, reasons, now)

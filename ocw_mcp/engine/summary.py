@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 
-from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.money import exact, plain
 from ocw_mcp.engine.snapshot import positions, summary_of
 from ocw_mcp.engine.step import Engine
@@ -44,7 +43,7 @@ def summary(engine: Engine) -> dict[str, Any]:
         "positions": [summary_of(view) for view in positions(engine.guard)],
         "policies": {"name": engine.config.policies.name, "hash": engine.config.policy_hash},
         "limits": engine.limit_usage(),
-        "scale": plain(exposure_scale(engine.config.policies.scale)),
+        "scale": plain(account.outlook.scale(engine.now)),
         "agent": {
             "name": engine.config.agent,
             "paused_by": manual.paused_by,

@@ -17,10 +17,12 @@ from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.figures import Levels, TradePart
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderIntent, Purpose
+from ocw_mcp.domain.outlook_events import ContextRead, MacroRead, ModelFitted, RegimeChanged
 from ocw_mcp.domain.reasons import QUOTING, Refusal
 from ocw_mcp.domain.reject_reasons import NOT_SENT_FOR
 from ocw_mcp.domain.snapshot import SymbolWake
 from ocw_mcp.domain.text import printable
+from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.render.quotations import Quote, is_name
 from ocw_mcp.render.text import HASH_SHOWN, average, cents, funding_text, moment, span, usd
 
@@ -226,6 +228,8 @@ def event_text(
             what = f"{event.side} {plain(event.quantity)} {printable(event.symbol)} at {plain(event.price)}"
             realised = cents(event.realised, signed=True)
             return f"{printable(event.cause)}: {what}, realised {realised}; position {plain(event.position)}"
+        case ModelFitted() | RegimeChanged() | MacroRead() | ContextRead():
+            return _outlook_text(event)
         case AccountFound(balances=balances, positions=positions, orders=orders):
             totals = ", ".join(f"{plain(each.total)} {printable(each.asset)}" for each in balances) or "no balance"
             return f"the account was taken over: {totals}; {len(positions)} position(s), {len(orders)} order(s)"
@@ -256,6 +260,28 @@ def event_text(
             kind = fields.pop("kind")
             texts = {key: plain(value) if isinstance(value, Decimal) else str(value) for key, value in fields.items()}
             return " ".join([kind, *(f"{key}={printable(text)}" for key, text in texts.items())])
+
+
+def _outlook_text(event: ModelFitted | RegimeChanged | MacroRead | ContextRead) -> str:
+    """Return an event about the market as a whole as one line of text."""
+    match event:
+        case ModelFitted(symbol, at, found, failed):
+            if isinstance(found, Unknown):
+                word = "the fit failed" if failed else "the days give no model"
+                return f"regime of {printable(symbol)}: {word} at {moment(at)}: {printable(found.reason)}"
+            states = f"{found.model.states} states from {found.rows} days"
+            return f"regime of {printable(symbol)}: a model of {states} fitted at {moment(at)}"
+        case RegimeChanged(symbol, before, after, why):
+            reason = f": {printable(why)}" if why else ""
+            return f"regime of {printable(symbol)}: {before or 'unknown'} -> {after or 'unknown'}{reason}"
+        case MacroRead(reading):
+            if isinstance(reading, Unknown):
+                return f"macro regime unknown: {printable(reading.reason)}"
+            values = f"growth {reading.growth:+.2f}, inflation {reading.inflation:+.2f}"
+            return f"macro regime {reading.quadrant}: {values}, published until {moment(reading.as_of)}"
+        case ContextRead(items):
+            sources = dict.fromkeys(printable(each.source) for each in items)
+            return f"{len(items)} report(s) from {', '.join(sources)}"
 
 
 def _paid(cost_usd: Decimal) -> str:

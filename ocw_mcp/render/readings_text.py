@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ocw_mcp.domain.metrics import RETURNS
+from ocw_mcp.domain.metrics import DERIVATIVES, RETURNS
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import FormingCandle, IndicatorValues, SizeStep, SymbolView
 from ocw_mcp.domain.time import MINUTE, SECOND, iso, span_ms
@@ -33,6 +33,8 @@ _ENOUGH: Final = 50
 _TOO_FEW: Final = Unknown("too few candles yet")
 _CLOSE: Final = Decimal("0.001")
 """Distances of stops that differ by so much are shown as one."""
+_IF_KNOWN: Final = ("basis", "liquidations_1h")
+"""Derivatives readings that are shown only if they are known."""
 _JUMP: Final = 0.0005
 """The difference of an open from the close before, as a share of it, from which the open is shown."""
 _STALE_BY: Final = MINUTE
@@ -122,16 +124,21 @@ def derivatives_line(view: SymbolView, unknowns: Unknowns) -> str:
     """Return the derivatives readings on one line, funding and liquidations in words; empty if none is known."""
     values, where, liquidations = view.derivatives, view.symbol, view.liquidations
     forced = "" if isinstance(liquidations, Unknown) or not liquidations else liquidated(liquidations)
-    known = {name: getattr(values, name) for name in values.__struct_fields__}
+    known = {name: getattr(values, name) for name in DERIVATIVES}
     if all(isinstance(value, Unknown) for value in known.values()):
         return forced
-    texts = [f"{name} {unknowns.number(value, where, name, 3)}" for name, value in known.items()]
+    # A market without index prices or liquidations has no reading of them: its line does not name them.
+    known = {name: value for name, value in known.items() if name not in _IF_KNOWN or not isinstance(value, Unknown)}
+    texts = {name: f"{name} {unknowns.number(value, where, name, 3)}" for name, value in known.items()}
+    if values.parts and not isinstance(values.composite, Unknown):
+        texts["composite"] += f" ({' '.join(f'{name} {part:+.2f}' for name, part in values.parts.items())})"
     rate = values.funding_8h
     if not isinstance(rate, Unknown) and rate:
         payer, receiver = ("longs", "shorts") if rate > 0 else ("shorts", "longs")
         due = "" if view.next_funding_at is None else f", next at {_clock(view.next_funding_at)}"
-        texts[list(known).index("funding_8h")] += f" ({payer} pay {receiver} {100 * abs(rate):.4f} %{due})"
-    return ", ".join([*texts, forced] if forced else texts)
+        texts["funding_8h"] += f" ({payer} pay {receiver} {100 * abs(rate):.4f} %{due})"
+    extremes = [f"EXTREME: {' '.join(values.extremes)}"] if values.extremes else []
+    return ", ".join([*texts.values(), *extremes, *([forced] if forced else [])])
 
 
 def liquidated(share: float) -> str:

@@ -15,6 +15,8 @@ from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.snapshot import Feasible, PositionView, Snapshot, SymbolView, SymbolViews, TradeView
 from ocw_mcp.domain.time import DAY, iso
 from ocw_mcp.domain.unknown import Reading, Unknown
+from ocw_mcp.render.outlook_text import anomaly_line, macro_name, regime_line, regime_name
+from ocw_mcp.render.outside_text import outside_lines
 from ocw_mcp.render.quotations import note_line, wake_line, wake_quotations
 from ocw_mcp.render.readings_text import (
     BRIEFED,
@@ -38,10 +40,11 @@ MOST_BLOCKS: Final = 6
 
 LEGEND: Final = (
     "Prices in quote currency, times UTC. Metrics have the names and units of conditions: returns, rates and "
-    "vwap_deviation are shares (0.01 is 1 %); composite of derivatives: -1..1, above 0 leans long; long_short: top "
-    "traders' longs over shorts; supertrend below the price: an uptrend. @1h: timeframe 1h, its last closed candle; "
-    "@1h*: the forming one as if it closed now; STALE: the next one is overdue. max_size: the largest entry as a share "
-    "of equity, scale included, with a stop up to a distance (limit that refuses more). ?: unknown."
+    "vwap_deviation are shares (0.01 is 1 %); composite of derivatives: -1..1, above 0 leans long (its parts); "
+    "long_short: top traders' longs over shorts; basis: premium over the index a year; supertrend below the price: an "
+    "uptrend. @1h: timeframe 1h, its last closed candle; @1h*: the forming one as if it closed now; STALE: the next "
+    "one is overdue. max_size: the largest entry as a share of equity, scale included, with a stop up to a distance "
+    "(limit that refuses more). ?: unknown."
 )
 
 
@@ -63,6 +66,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     unknowns = Unknowns()
     lines = [] if briefed else [standing(snapshot.limits)]
     lines.append(f"{iso(snapshot.at)[:16]} {snapshot.product} state {snapshot.state} {account_line(snapshot)}")
+    lines += [line] if (line := regime_line(snapshot)) else []
     lines += _listed("woken by", [wake_line(each, reader) for each in snapshot.wake])
     lines += wake_quotations(snapshot, reader)
     lines += since_lines(snapshot, reader)
@@ -72,6 +76,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     if briefed:
         trades = tuple(each for each in trades if snapshot.at - each.closed_at < DAY)[-BRIEFED_TRADES:]
     lines += _listed("closed trades", [_trade(trade, snapshot.at) for trade in trades])
+    lines += outside_lines(snapshot)
     if reader and snapshot.quotes_others(reader):
         lines.append("this context has text of another client: your entries have stricter limits than max_size")
     whole = _with_block(snapshot) if briefed else set(snapshot.symbols)
@@ -98,11 +103,9 @@ def account_line(snapshot: Snapshot) -> str:
     scale = ""
     if snapshot.scale != 1:
         factors = dict(snapshot.limits)
-        moods = {"regime": snapshot.regime, "macro": snapshot.macro}
         parts = [
-            f"{name} {'unknown' if isinstance(mood, Unknown) else mood}"
-            + (f" ×{factor}" if (factor := factors.get(f"scale.{name}_unknown")) and isinstance(mood, Unknown) else "")
-            for name, mood in moods.items()
+            f"{name} {mood}" + (f" ×{factor}" if (factor := factors.get(f"scale.{name}_{mood}")) else "")
+            for name, mood in (("regime", regime_name(snapshot)), ("macro", macro_name(snapshot)))
         ]
         scale = f"; size limits ×{plain(snapshot.scale)} ({', '.join(parts)})"
     equity = plain(round(snapshot.equity, 2))
@@ -148,7 +151,7 @@ def _block(
     if view.position is not None:
         yield from position_lines(view.position, snapshot.equity, snapshot.at, unknowns)
     yield from standing_lines(_of_symbols(snapshot, {view.symbol}), reader)
-    for line in (sizes_line(view, unknowns), derivatives_line(view, unknowns), closes_line(view)):
+    for line in (sizes_line(view, unknowns), derivatives_line(view, unknowns), anomaly_line(view), closes_line(view)):
         if line:
             yield line
     yield from forming_lines(view, unknowns)

@@ -13,7 +13,6 @@ from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.store.views.equity import Closes
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.core.risk.limits import ALL_LIMITS, limits_in_force
-from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.health import FeedHealth
 from ocw_mcp.domain.money import ZERO, plain
@@ -104,6 +103,8 @@ class Portfolio(msgspec.Struct, frozen=True):
     losses_in_a_row: int
     paused_until: int | None
     scale: Decimal
+    scale_reason: str
+    """The factors of `scale`: `regime calm 1, macro unknown 0.9`."""
 
 
 class Candles(msgspec.Struct, frozen=True):
@@ -339,7 +340,8 @@ class Facade:
             entries_today=activity.entries_today,
             losses_in_a_row=activity.losses_in_a_row,
             paused_until=self._paused_until(),
-            scale=exposure_scale(self.policies.scale),
+            scale=account.outlook.scale(self._clock.now()),
+            scale_reason=account.outlook.scale_reason(self._clock.now()),
         )
 
     def positions(self) -> list[PositionView]:
@@ -358,7 +360,8 @@ class Facade:
     def policy(self) -> PolicyView:
         """Return the limits in force and the use of each."""
         config = self._engine.config
-        scale = f"{plain(exposure_scale(config.policies.scale))} x position, risk, exposure and correlated limits"
+        scale = plain(self._engine.account.outlook.scale(self._clock.now()))
+        scale = f"{scale} x position, risk, exposure and correlated limits"
         limits = (*limits_in_force(config.policies, ALL_LIMITS), ("scale", scale))
         return PolicyView(config.policies.name, config.policy_hash, self._engine.limit_usage(), limits)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import VenueReport
-from ocw_mcp.domain.steps import DecisionFailed
+from ocw_mcp.domain.steps import DecisionFailed, OutlookSeen
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.runtime.thinking import PendingDecision
 
@@ -43,7 +43,7 @@ class MarketEnded(NamedTuple):
     error: BaseException | None = None
 
 
-Arrival = FrameRead | VenueReport | Request | DecisionCame | DecisionFailed | MarketEnded
+Arrival = FrameRead | VenueReport | Request | DecisionCame | DecisionFailed | OutlookSeen | MarketEnded
 
 
 class Inbox:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from ocw_mcp.domain.market import Candle, FeedNotice, FeedNoticeKind, Frame
 from ocw_mcp.domain.orders import VenueNotice, VenueNoticeKind
-from ocw_mcp.domain.protocols import Feed, LiveFeed, SimulatedVenue, StoredInput
+from ocw_mcp.domain.protocols import DailyFeed, Feed, LiveFeed, SimulatedVenue, StoredInput
 from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, DecisionSubmitted, RunEnds, TimerFired
 from ocw_mcp.runtime.shell import Shell
 
@@ -12,10 +12,12 @@ from ocw_mcp.runtime.shell import Shell
 class LiveSteps:
     """Passes the frames of a live market to the venue and the engine of one shell."""
 
-    def __init__(self, shell: Shell, feed: Feed) -> None:
+    def __init__(self, shell: Shell, feed: Feed | None) -> None:
+        """Without a `feed` the steps only repeat inputs."""
         self._shell = shell
         # The check of the protocol takes longer than a frame of prices.
         self._feed = feed if isinstance(feed, LiveFeed) else None
+        self._days: DailyFeed | None = feed if isinstance(feed, DailyFeed) else None
         self._watched_at = 0
 
     async def take(self, frame: Frame) -> None:
@@ -65,6 +67,8 @@ class LiveSteps:
         known = {name: each.closed_at for name, each in self._shell.engine.market.symbols.items()}
         closed = {name: at for name, at in known.items() if at is not None}
         if not closed:
+            if self._days is not None:
+                self._days.read_days_of(self._shell.engine.config.policies.scale.regime_symbol)
             return None
         if self._feed is not None:
             self._feed.resume_at(closed)
@@ -83,6 +87,7 @@ class LiveSteps:
             shell.exchange.reopen()
         shell.downtime.begin(shell.clock.now())
         await shell.asking.ask_again()
+        await shell.fitting.ask_again()
         # A halt that waits takes effect before the end of an outage lets a decision through.
         await shell.poll()
         await self._forget_degraded()
@@ -104,22 +109,27 @@ class LiveSteps:
         else:
             inputs = shell.store.inputs()
         for known in inputs:
-            shell.clock.hold(known.at)
-            match known.event:
-                case Frame():
-                    await self._process(known.event)
-                case TimerFired(timer):
-                    await shell.fire(timer)
-                case Command() | Asked():
-                    await shell.take_from_outside(known.event)
-                case RunEnds():
-                    await shell.take(known.event)
-                case DecisionReady() | DecisionFailed() | DecisionSubmitted():
-                    await shell.asking.take_output(known.event)
-                case _:
-                    await shell.take_report(known.event)
+            await self.repeat(known)
         shell.clock.release()
         shell.recorder.require_read()
+
+    async def repeat(self, known: StoredInput) -> None:
+        """Repeat one input at its time, while `repeating` of the shell is set. The clock stays at that time."""
+        shell = self._shell
+        shell.clock.hold(known.at)
+        match known.event:
+            case Frame():
+                await self._process(known.event)
+            case TimerFired(timer):
+                await shell.fire(timer)
+            case Command() | Asked():
+                await shell.take_from_outside(known.event)
+            case RunEnds():
+                await shell.take(known.event)
+            case DecisionReady() | DecisionFailed() | DecisionSubmitted():
+                await shell.asking.take_output(known.event)
+            case _:
+                await shell.take_report(known.event)
 
     async def _forget_degraded(self) -> None:
         """End what the feed of the run before has reported: a feed reports anew what it cannot rely on."""

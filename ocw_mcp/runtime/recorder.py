@@ -19,9 +19,11 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import JournalDiverged, JournalError
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Rejected
+from ocw_mcp.domain.outlook_events import ModelFitted
 from ocw_mcp.domain.protocols import Checkpoint, Store, StoredEvent
+from ocw_mcp.domain.regime import FitRequest
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, DecisionSubmitted
+from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, DecisionSubmitted, RegimeFitted
 from ocw_mcp.domain.time import iso
 from ocw_mcp.render.event_text import event_text
 from ocw_mcp.runtime.thinking import NEVER, DecisionOutput
@@ -123,6 +125,14 @@ class EventRecorder:
         for each in self._known:
             if isinstance(each.event, events.DecisionMade) and each.event.wake_id == wake_id:
                 return each.event.decision
+        return None
+
+    def known_fit(self, request: FitRequest) -> RegimeFitted | None:
+        """Return the journaled answer to a request for a fit; None if the journal has none."""
+        for each in self._known:
+            event = each.event
+            if isinstance(event, ModelFitted) and (event.symbol, event.fitted_at) == (request.symbol, request.at):
+                return RegimeFitted(event.symbol, event.fitted_at, event.found, event.failed)
         return None
 
     def discarded_usd(self, wake_id: int) -> Decimal:

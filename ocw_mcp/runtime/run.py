@@ -17,9 +17,18 @@ from ocw_mcp.core.matching.funding import STAMPED_LATE_MS
 from ocw_mcp.domain.errors import BookError, FeedError, InvariantError, TapeError, VenueRefused
 from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
 from ocw_mcp.domain.market import Frame, Funding
-from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, ExchangeVenue, Feed, SimulatedVenue, Store
-from ocw_mcp.domain.steps import Command
-from ocw_mcp.domain.time import HOUR
+from ocw_mcp.domain.protocols import (
+    Clock,
+    CommandBox,
+    Decider,
+    ExchangeVenue,
+    Feed,
+    MacroCalendar,
+    SimulatedVenue,
+    Store,
+)
+from ocw_mcp.domain.steps import Command, MacroSeen
+from ocw_mcp.domain.time import DAY, HOUR
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime import pacing
 from ocw_mcp.runtime.live_steps import LiveSteps
@@ -51,10 +60,12 @@ class BookRun:
         commands: CommandBox,
         listener: Listener | None = None,
         warn: Callable[[str], None] = lambda problem: None,
+        macro: MacroCalendar | None = None,
     ) -> None:
         """Restore the saved state. `warn` gets disk errors as text. Raises BookError if another version saved it.
 
-        An exchange keeps the state of its account itself; only a live book can trade there.
+        `macro` gives the macro regime of each day of a simulated or recorded market. An exchange keeps the state of its
+        account itself; only a live book can trade there.
         """
         if isinstance(venue, ExchangeVenue) and not engine.config.live:
             raise InvariantError("an exchange takes orders only of a live book")
@@ -81,6 +92,7 @@ class BookRun:
         self._shown_at = self._polled_at = clock.wall_ms()
         self._seen_commands: set[str] = set()
         self._lookahead: FrameLookahead | None = None
+        self._macro = macro
 
     @property
     def cursor(self) -> int:
@@ -259,6 +271,8 @@ class BookRun:
                 # The frame may hold the candles of a day: other tasks run before the next one.
                 await clock.wait_until(now)
             return
+        if self._macro is not None and frame.at // DAY != self.cursor // DAY:
+            await shell.take(MacroSeen(self._macro.at(frame.at)))
         assert venue is not None
         if frame.books:
             venue.on_books(frame.books)

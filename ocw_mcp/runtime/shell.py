@@ -34,6 +34,7 @@ from ocw_mcp.runtime.asking import Asking
 from ocw_mcp.runtime.clock import POLL_MS, loop_speed
 from ocw_mcp.runtime.downtime import Downtime
 from ocw_mcp.runtime.exchange import ExchangeLink
+from ocw_mcp.runtime.fitting import Fitting
 from ocw_mcp.runtime.inbox import Arrival, Inbox, Request
 from ocw_mcp.runtime.outbox import Outbox
 from ocw_mcp.runtime.recorder import Commits, EventRecorder
@@ -79,8 +80,8 @@ class Shell:
             self.exchange = ExchangeLink(venue, engine, clock, self.inbox)
         else:
             self.simulated = venue
-        self.early: list[VenueReport] = []
-        """The reports that an exchange made before a new book began."""
+        self.early: list[VenueReport | steps.OutlookSeen] = []
+        """The reports of an exchange and the readings that came before a new book began."""
         self.begun = False
         """Whether the run has begun: before, no command or request is taken."""
         self.logged = 0
@@ -98,6 +99,7 @@ class Shell:
         self.next_due = NEVER
         """The time (ms) at which the next timer or decision is due."""
         self.asking = Asking(self)
+        self.fitting = Fitting(self)
         self.downtime = Downtime()
 
     @property
@@ -144,8 +146,8 @@ class Shell:
         finally:
             self.clock.release()
 
-    async def take_report(self, report: VenueReport | steps.DecisionFailed) -> None:
-        """Take a report of the venue that no call caused, or the cost of a decision that was given up."""
+    async def take_report(self, report: VenueReport | steps.DecisionFailed | steps.OutlookSeen) -> None:
+        """Take a report of the venue that no call caused, the cost of a decision that was given up, or a reading."""
         with self.input(report):
             await self.take(report)
         if self.exchange is None:
@@ -273,7 +275,7 @@ class Shell:
         arrived = await self.end()
         if self.begun:
             for each in arrived:
-                if isinstance(each, VenueReport | steps.DecisionFailed):
+                if isinstance(each, VenueReport | steps.DecisionFailed | steps.OutlookSeen):
                     await self.take_report(each)
 
     async def _drain(self, outbox: Outbox) -> None:
@@ -299,6 +301,7 @@ class Shell:
         """Take no more requests, and cancel the decision in progress, if any. Return what was not taken."""
         self._ended = True
         await self.asking.close()
+        await self.fitting.close()
         arrived: list[Arrival] = []
         while (arrival := self.inbox.get()) is not None:
             arrived.append(arrival)
@@ -338,6 +341,8 @@ class Shell:
                         self.exchange.cancel_foreign(order)
                 case steps.Ask(request):
                     asked = request
+                case steps.AskFit(fit):
+                    await self.fitting.ask(fit)
                 case steps.Keep(wake_id, snapshot):
                     if not self.recorder.reading:
                         self.store.keep(wake_id, snapshot)

@@ -1,6 +1,7 @@
 """The checks of `ocw doctor` about the market of a book and its heartbeat."""
 
 import asyncio
+import re
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from ocw_mcp.adapters.control.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
 from ocw_mcp.adapters.store.directory import StateLock
+from ocw_mcp.app import live_market
 from ocw_mcp.app.live_market import await_sandbox, why_unreachable
 from ocw_mcp.app.settings import Settings
 from ocw_mcp.app.views import checks
@@ -37,20 +39,26 @@ async def checked(address: str, market: MarketIdentity | None) -> dict[str, Chec
 
 @pytest.mark.parametrize("product", list(Product))
 async def test_exchange_that_answers_has_its_clock_symbols_and_weight_checked(product: Product) -> None:
-    async with served(product=product) as address:
+    async with served(product=product, speed=10) as address:
         found = await checked(address, identity(product=product))
     assert [(name, each.verdict.value) for name, each in found.items()] == [
         ("exchange", "ok"),
         ("clock offset", "ok"),
+        ("streams", "ok"),
         ("symbols", "ok"),
+        ("filters", "ok"),
         ("request weight", "ok"),
     ]
     assert found["symbols"].found == "BTCUSDT, ETHUSDT: tradable"
+    paths = {Product.UM: ("/market has prices", "/public has prices"), Product.SPOT: ("/ has prices",)}[product]
+    assert all(path in found["streams"].found for path in paths)
+    assert re.search(r"BTCUSDT tick [0-9.]+ step [0-9.]+ least [0-9.]+, worth [0-9.]+;", found["filters"].found)
     limit = {Product.UM: "2,400", Product.SPOT: "6,000"}[product]
     assert f" of {limit} used in this minute" in found["request weight"].found
 
 
-async def test_clock_that_is_wrong_is_a_problem() -> None:
+async def test_clock_that_is_wrong_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_market, "_PRICE_S", 0.01)
     async with served({"kind": "skew", "at": "0s", "for": "1h", "by": "-3s"}) as address:
         offset = (await checked(address, identity()))["clock offset"]
     assert (offset.verdict, offset.found.partition(" ms ")[2][:10]) == ("problem", "ahead of t")
@@ -58,7 +66,8 @@ async def test_clock_that_is_wrong_is_a_problem() -> None:
     assert "NTP" in offset.todo
 
 
-async def test_symbols_that_are_not_listed_are_named() -> None:
+async def test_symbols_that_are_not_listed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_market, "_PRICE_S", 0.01)
     async with served() as address:
         some = (await checked(address, identity(symbols=("BTCUSDT", "XYZUSDT"))))["symbols"]
         none = (await checked(address, identity(symbols=("XYZUSDT",))))["symbols"]
@@ -161,3 +170,31 @@ async def test_existing_book_does_not_wait_for_a_sandbox_that_bans_it() -> None:
         why = await asyncio.to_thread(why_unreachable, Product.UM, loopback)
         await asyncio.to_thread(await_sandbox, loopback, said.append)
     assert (why, said) == ("it answers with status 418", [])
+
+
+async def test_stream_without_prices_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_market, "_PRICE_S", 0.2)
+    async with served({"kind": "mute", "at": "0s", "for": "1h"}) as address:
+        found = await checked(address, identity())
+    assert found["exchange"].verdict == "ok"
+    assert found["streams"].verdict == "problem"
+    assert "within 0.2 s" in found["streams"].found
+    assert "wss" in found["streams"].todo
+
+
+@pytest.mark.parametrize(("took_ms", "verdict"), [(1, "ok"), (80, "warning"), (1_500, "problem")])
+def test_slow_disk_is_reported(took_ms: int, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter(number // 2 * 10_000 + number % 2 * took_ms for number in range(100))
+    monkeypatch.setattr(checks, "LiveClock", lambda: SimpleNamespace(wall_ms=lambda: next(times)))
+    before = sorted(tmp_path.iterdir())
+    found = {each.name: each for each in checks.examine(tmp_path, None, None, {})}["disk sync"]
+    assert found.verdict == verdict
+    assert found.expected == "50 ms or less"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_each_check_says_what_is_expected(tmp_path: Path) -> None:
+    open_book(tmp_path / "book").close()
+    found = checks.examine(tmp_path / "book", None, None, {})
+    without = {each.name for each in found if not each.expected}
+    assert without == {"engine", "market", *checks.EXTRAS}

@@ -124,7 +124,9 @@ def test_a_fill_of_a_tainted_order_is_checked_by_strict_policies() -> None:
     held = msgspec.structs.replace(CALM, quantity=D(1), symbol_notional=D(1_000), gross=D(1_000))
     none = LimitExcess(D(0), D(0), D(0), D(0))
     for tainted, stop in ((False, D(970)), (True, D(980))):
-        entered = FilledEntry(asks(LONG, tainted=tainted), held, D(1_000), D(970), D(1_000), held.equity, none)
+        entered = FilledEntry(
+            asks(LONG, tainted=tainted), held, D(1_000), D(970), D(1_000), held.equity, held.regime, held.macro, none
+        )
         assert officer.remedy(entered).stop == stop
 
 

@@ -2,6 +2,7 @@
 
 import math
 from decimal import Decimal
+from typing import Any
 
 from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.decision import Decision
@@ -32,9 +33,9 @@ async def seen(feed: ListFeed, script: dict[int, Decision] | None = None) -> lis
     return [request.snapshot for request in decider.asked]
 
 
-def metrics(steps: int, **changes: float) -> list[Metrics]:
+def metrics(steps: int, **changes: Any) -> list[Metrics]:
     return [
-        Metrics("BTCUSDT", START + place * STEP, **{"taker_ratio": 1.1, "top_positions_ratio": 1.5} | changes)
+        Metrics("BTCUSDT", START + place * STEP, **({"taker_ratio": 1.1, "top_positions_ratio": 1.5} | changes))
         for place in range(steps)
     ]
 

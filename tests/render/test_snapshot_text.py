@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ocw_mcp.app.bench.snapshot import SYMBOLS, measure
+from ocw_mcp.domain.macro import MacroReading, Quadrant
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.metrics import INDICATORS
 from ocw_mcp.domain.reasons import RefusalCode
@@ -65,7 +66,7 @@ def snapshot(*views: SymbolView, **changes: Any) -> Snapshot:
         symbols=SymbolViews.of(views),
         wake=(wake("BTCUSDT", "close:1h", "outlier:15m z=+3.02"), wake(None, "timer")),
         regime=Unknown("no model"),
-        macro="goldilocks",
+        macro=MacroReading(Quadrant.GOLDILOCKS, 0.4, -0.2, NOON),
         scale=D("0.54"),
         trades=(TradeView("ETHUSDT", "short", NOON - 5 * HOUR, NOON - 2 * HOUR, D("12.3456")),),
         note=Remark("first\nsecond", "claude", NOON - HOUR),
@@ -222,8 +223,8 @@ def test_sides_that_hardly_differ_are_shown_with_what_both_let_pass() -> None:
 
 
 def test_the_scale_of_limits_is_explained_by_its_factors() -> None:
-    limits = (("scale.regime_unknown", "0.6"), ("scale.macro_unknown", "0.9"))
-    assert "size limits ×0.54 (regime unknown ×0.6, macro goldilocks)" in compact(snapshot(limits=limits))
+    limits = (("scale.regime_unknown", "0.6"), ("scale.macro_goldilocks", "0.9"))
+    assert "size limits ×0.54 (regime unknown ×0.6, macro goldilocks ×0.9)" in compact(snapshot(limits=limits))
 
 
 def test_position_lines_have_size_gain_and_protection() -> None:
@@ -271,6 +272,20 @@ def test_derivatives_are_shown_only_if_one_is_known() -> None:
         "taker_ratio_1h 1.13, long_short 1.61, long_short_z ?"
     )
     assert line(text, "? too few ratios") == "? too few ratios: long_short_z of BTCUSDT"
+
+
+def test_parts_of_the_composite_and_extremes_are_shown() -> None:
+    known = DerivativesView(
+        0.25,
+        0.0006,
+        basis=0.412,
+        liquidations_1h=5_400_000.0,
+        parts={"funding": -0.29, "taker_flow": 0.04},
+        extremes=("funding_8h", "basis"),
+    )
+    shown = line(compact(snapshot(view("BTCUSDT", derivatives=known))), "composite")
+    assert shown.startswith("composite 0.25 (funding -0.29 taker_flow +0.04), funding_8h 0.0006 (longs pay shorts")
+    assert shown.endswith("basis 0.412, liquidations_1h 5400000, EXTREME: funding_8h basis")
 
 
 def test_liquidations_are_shown_in_words_if_there_are_some() -> None:

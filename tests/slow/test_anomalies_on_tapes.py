@@ -8,9 +8,10 @@ import pytest
 
 from ocw_mcp.adapters.feeds.tape import TapeFeed
 from ocw_mcp.app.regime.days import read_days
-from ocw_mcp.core.anomaly.detector import AnomalyDetector, AnomalyReading
+from ocw_mcp.core.anomaly.detector import AnomalyDetector
 from ocw_mcp.core.anomaly.distance import shrunk_covariance
 from ocw_mcp.core.anomaly.features import MarketRows
+from ocw_mcp.domain.anomaly import AnomalyReading
 from ocw_mcp.domain.time import utc_day
 from tests.support.regimes import draws
 

@@ -11,12 +11,12 @@ from ocw_mcp.app.regime import picture
 from ocw_mcp.app.regime.days import read_days
 from ocw_mcp.app.regime.history import follow, report
 from ocw_mcp.core.regime.features import WINDOW, features_of
-from ocw_mcp.core.regime.fitting import Fit, fit, parameters
+from ocw_mcp.core.regime.fitting import fit, fit_of, parameters
 from ocw_mcp.core.regime.model import filtered
-from ocw_mcp.core.regime.reading import Level, RegimeReading
-from ocw_mcp.core.regime.tracker import SETTINGS, FitRequest, RegimeSettings, RegimeTracker
+from ocw_mcp.core.regime.tracker import SETTINGS, RegimeSettings, RegimeTracker
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.regime import FitRequest, Level, RegimeFit, RegimeReading
 from ocw_mcp.domain.time import DAY
 from ocw_mcp.domain.unknown import Unknown
 from tests.support.regimes import Floats, candles, chain, draws
@@ -35,9 +35,9 @@ def known_rows(seed: int, states: int, count: int = 900, apart: float = 3.0) -> 
     return true, means[true] + draw.normal(size=(count, 2))
 
 
-def fitted(rows: Floats, seed: int = 1, overlap: int = 1) -> Fit:
+def fitted(rows: Floats, seed: int = 1, overlap: int = 1) -> RegimeFit:
     found = fit(rows, seed, overlap)
-    assert isinstance(found, Fit), found
+    assert isinstance(found, RegimeFit), found
     return found
 
 
@@ -84,6 +84,7 @@ def test_bic_equals_that_of_the_library() -> None:
     chosen = next(each for each in found.candidates if each.states == 3)
     assert chosen.bic == pytest.approx(float(other.bic(scaled)), rel=1e-6)
     assert chosen.log_likelihood == pytest.approx(float(other.score(scaled)), rel=1e-6)
+    assert chosen.log_likelihood is not None
     assert chosen.thinned_bic == pytest.approx(-2 * chosen.log_likelihood / 3 + chosen.parameters * np.log(300))
     assert [each.parameters for each in found.candidates] == [parameters(states, 2) for states in (1, 2, 3, 4)]
     assert parameters(3, 2) == 2 + 6 + 6 + 6
@@ -149,10 +150,10 @@ def test_states_without_variance_are_refused() -> None:
 
 
 def test_refit_of_a_year_takes_less_than_two_seconds() -> None:
-    year = FitRequest(0, _rows_of_walk(365), 1)
-    year.run()
+    year = FitRequest("BTCUSDT", 0, tuple(map(tuple, _rows_of_walk(365).tolist())), 1)
+    fit_of(year)
     began = time.process_time()  # of this process alone: other tests run beside it
-    assert isinstance(year.run(), Fit)
+    assert isinstance(fit_of(year), RegimeFit)
     assert time.process_time() - began < 2
 
 
@@ -182,7 +183,7 @@ def _readings(days: list[Candle]) -> list[RegimeReading | Unknown]:
     for candle in days:
         request = tracker.close(candle)
         if request is not None:
-            tracker.take(request, request.run())
+            tracker.take(request.at, fit_of(request))
         readings.append(tracker.reading)
     return readings
 

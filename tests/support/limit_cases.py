@@ -3,15 +3,16 @@
 A new limit needs a row in each of the three tables.
 """
 
+import math
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.domain.market import Instrument, PriceBand, Product
+from ocw_mcp.domain.market import Candle, Instrument, PriceBand, Product
 from ocw_mcp.domain.orders import OrderIntent, OutsideCause, OutsideFill, Side, Throttled, VenueNotice, VenueNoticeKind
-from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.policies import AnomalyPolicy, Policies
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import HOUR, SECOND
@@ -75,6 +76,22 @@ def filters(symbol: str, **bounds: Any) -> Instrument:
     return msgspec.structs.replace(Flawed().instrument(symbol, 100.0), **bounds)
 
 
+def unusual_hour(index: int) -> list[Candle]:
+    """Quiet hours of two symbols, the last of which is unusual for ETHUSDT."""
+    found = []
+    for hour in range(index + 2):
+        noise, wide = math.sin(hour * hour), 0.2 * (2 + math.sin(5 * hour * hour))
+        close = 102.0 if hour == index else 100 + noise / 5
+        high, low = close + wide, min(close, 100) - wide
+        found.append(candle(hour, 100.0, interval=HOUR))
+        volume = 1e6 * (1.5 + math.sin(3 * hour * hour))
+        found.append(
+            candle(hour, close, open_=100.0, symbol="ETHUSDT", interval=HOUR, volume=volume, high=high, low=low)
+        )
+    return found
+
+
+USUAL_ONLY = under(anomaly=AnomalyPolicy(max_entry_quantile=D("0.99")))
 RICH = account(equity=D(10**6), free_margin=D(10**6))
 STEEP = ((1_000, 10, "0.1"), (100_000, 5, "0.2"))
 _ROWS: list[tuple[Any, ...]] = [
@@ -227,6 +244,7 @@ _ROWS: list[tuple[Any, ...]] = [
     (CODE.PRICE_MOVED, asks(SHORT, quoted=D("1005.1")), CALM, "0.5%", "0.5074%", "0"),
     (CODE.PRICE_MOVED, asks(LONG, quoted=D(0)), CALM, "0.5%", "100%", "0"),
     (CODE.SPREAD, LONG, account(spread=D("0.0021")), "0.2%", "0.21%", "0"),
+    (CODE.ANOMALY, LONG, account(anomaly=0.995), "99%", "99.5%", "0", USUAL_ONLY),
     (CODE.DEPTH, LONG, account(ask_depth=D(2), bid_depth=D(99)), "25%", "50%", "0.5"),
     (CODE.DEPTH, LONG, account(ask_depth=D("0.0005")), "25%", "200000%", "0"),
     (CODE.DEPTH, SHORT, account(bid_depth=D(0), ask_depth=D(99)), "25%", "nothing is offered", "0"),
@@ -283,6 +301,7 @@ TOLD = {
     "PRICE_BAND": ("none known", "any"),
     "PRICE_MOVED": ("0.5%", "no price was shown"),
     "SPREAD": ("0.2%", "not known"),
+    "ANOMALY": ("100%", "not known"),
     "DAILY_LOSS": ("3%", "0%"),
     "LOSSES_IN_A_ROW": ("a pause of 600s", "no pause"),
     "ENTRY_RATE": ("20 a day", "0"),
@@ -344,6 +363,13 @@ SCENARIOS: dict[RefusalCode, Scenario] = {
     ),
     CODE.PRICE_MOVED: Shown({}, {"price": {"max_move": "0.005"}}, quoted=(D("99.6"), D("99.4"))),
     CODE.SPREAD: Scenario(TWICE, {"book": {"max_spread": "0.002"}}, books=(book(1), book(2, half_spread=0.2))),
+    CODE.ANOMALY: Scenario(
+        # The timer wakes the agent every day.
+        {1: buy("97"), 11: on_eth(buy("99"))},
+        {"anomaly": {"max_entry_quantile": "0.99"}},
+        candles=unusual_hour(264),
+        gate={"close_wakes": [], "close_wakes_in_position": [], "timer_max_s": 86_400},
+    ),
     CODE.DAILY_LOSS: Scenario({1: buy("95", "0.25"), 4: add()}, {"daily_loss": {"max_share": "0.005"}}, FALLING),
     CODE.LOSSES_IN_A_ROW: Scenario(AGAIN, {"losses": {"in_a_row": 1, "pause_s": 900}}),
     CODE.ENTRY_RATE: Scenario(TWICE, {"pace": {"entries_per_day": 1}}),

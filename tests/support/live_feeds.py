@@ -33,9 +33,9 @@ def live_feed(
     return BinanceFeed(product, symbols, transport, jitter=jitter(), **{"warmup_days": 1, **options})
 
 
-def feed_on(market: ScriptedMarket) -> Callable[[], BinanceFeed]:
+def feed_on(market: ScriptedMarket, **options: Any) -> Callable[[], BinanceFeed]:
     """Return a maker of feeds on a scripted exchange."""
-    return lambda: live_feed(market, market.symbols)
+    return lambda: live_feed(market, market.symbols, **options)
 
 
 def source(symbol: str, since: int, until: int) -> list[Candle]:

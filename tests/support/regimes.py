@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ocw_mcp.adapters.feeds.simulated.paths import Generator, generator
-from ocw_mcp.core.regime.fitting import Candidate, Fit
-from ocw_mcp.core.regime.model import RegimeModel
 from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.regime import Candidate, RegimeFit, RegimeModel
 from ocw_mcp.domain.time import DAY
 
 FIRST = 20_000 * DAY
@@ -55,4 +54,4 @@ MODEL = RegimeModel(
     scale=(1.0, 1.0, 1.0),
 )
 """A model of the days of `walk`: calm and turbulent."""
-FIT = Fit(MODEL, 400, 14, (Candidate(2, -1.0, 15, 1.0, 1.0),))
+FIT = RegimeFit(MODEL, 400, 14, (Candidate(2, -1.0, 15, 1.0, 1.0),))

@@ -7,7 +7,7 @@ from typing import Any
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.domain.policies import Policies
-from ocw_mcp.domain.protocols import Clock, Decider, Feed
+from ocw_mcp.domain.protocols import Clock, Decider, Feed, MacroCalendar
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.engine.config import EngineConfig
@@ -53,6 +53,7 @@ WIDE: dict[str, dict[str, Any]] = {
         "outlier_moves": {"1m": 0.003},
         "outlier_quiet_s": 600,
         "outlier_readings": {},
+        "anomaly": 1,
         "cooldown_s": 120,
     },
 }
@@ -114,6 +115,7 @@ class Run:
         strict: Policies | None = None,
         mode: Mode = Mode.PAPER,
         listener: Listener | None = None,
+        macro: MacroCalendar | None = None,
     ) -> None:
         identity = feed.identity
         self.store = store or MemoryStore()
@@ -149,6 +151,7 @@ class Run:
             self.commands,
             listener,
             warn=self.told.append,
+            macro=macro,
         )
 
     async def go(self, for_ms: int | None = None) -> "Run":

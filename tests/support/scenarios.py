@@ -44,13 +44,16 @@ class Scenario:
     product: Product = Product.UM
     candles: list[Candle] | None = None
     decider: Callable[[dict[int, Decision]], Scripted] = Scripted
+    gate: dict[str, Any] = field(default_factory=dict)
+    """Other keys of the gate, which wakes at the close of each minute."""
     filters: tuple[Instrument, ...] = ()
     """What the exchange reports of its instruments."""
 
     async def run(self) -> Run:
         both = [*path(self.closes), *path(self.closes, "ETHUSDT")] if self.candles is None else self.candles
         feed = ListFeed(both, books=self.books, product=self.product)
-        policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 300}, **self.tables)
+        gate = {"close_wakes": ["1m"], "cooldown_s": 0} | self.gate
+        policy = policies(gate=gate, decision={"deadline_s": 300}, **self.tables)
         venue = Flawed(self.product)
         venue.set_instruments(self.filters)
         return await Run(feed, self.decider(self.script), policy=policy, agent="scripted", venue=venue).go()

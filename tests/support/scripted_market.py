@@ -90,6 +90,8 @@ class ScriptedMarket:
         self.timeout_s = 10.0
         self.filters = dict.fromkeys(self.symbols, ("0.10", "0.001", "0.001", "5"))
         self.status = dict.fromkeys(self.symbols, "TRADING")
+        self.days: list[Candle] = []
+        """The daily candles that REST has, oldest first."""
         self.requests: list[tuple[str, dict[str, str | int]]] = []
         self.connections: list[ScriptedConnection] = []
         self.opened: list[str] = []
@@ -127,8 +129,18 @@ class ScriptedMarket:
                 first = -(-int(query["startTime"]) // eight) * eight
                 times = range(first, min(int(query["endTime"]), now) + 1, eight)
                 return [{"symbol": symbol, "fundingTime": at + 3, "fundingRate": "0.00020000"} for at in times]
+            case "klines" if query["interval"] == "1d":
+                since, until = int(query["startTime"]), int(query["endTime"])
+                days = [each for each in self.days if since <= each.open_time <= until]
+                return [self.row(each) for each in days if each.symbol == query["symbol"]][: int(query["limit"])]
             case "klines":
                 return self._klines(str(query["symbol"]), int(query["startTime"]), int(query["endTime"]), now)
+            case "openInterestHist" | "topLongShortPositionRatio" | "topLongShortAccountRatio" | "basis":
+                return []
+            case "globalLongShortAccountRatio" | "takerlongshortRatio":
+                return []
+            case "premiumIndex" if "symbol" not in query:
+                return [self._answer(path, {"symbol": each}) for each in self.symbols]
             case "premiumIndex":
                 price = source_candle(str(query["symbol"]), now // MINUTE * MINUTE).close
                 row = {"symbol": query["symbol"], "markPrice": f"{price}", "lastFundingRate": "0.0001"}

@@ -11,11 +11,12 @@ from ocw_mcp.adapters.venues.instruments import PaperInstruments
 from ocw_mcp.domain.asks import CloseRequest, LegRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.events import DomainEvent
-from ocw_mcp.domain.market import Frame, Instrument, Product
+from ocw_mcp.domain.market import Candle, Frame, Instrument, Product
 from ocw_mcp.domain.orders import Filled, Order, OrderRef, OrderSeen, Purpose, Side
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal
-from ocw_mcp.domain.steps import Asked, Cancel, CancelForeign, Command, Record, Send, StepEvent, TimerFired
+from ocw_mcp.domain.regime import FitRequest
+from ocw_mcp.domain.steps import Asked, AskFit, Cancel, CancelForeign, Command, Record, Send, StepEvent, TimerFired
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.idempotency import Answer
@@ -36,9 +37,13 @@ class Wire:
         symbols: Sequence[str] = ("BTCUSDT",),
         filters: Instrument | None = None,
         price: float = 100.0,
+        days: Sequence[Candle] = (),
         **config: Any,
     ) -> None:
-        """`filters` replaces those of every symbol; `price` is the first close; `config` are fields of EngineConfig."""
+        """`filters` replaces those of every symbol; `price` is the first close; `days` are history for the regime.
+
+        `config` are fields of EngineConfig.
+        """
         self._config = EngineConfig(
             policies=policy or policies(order={"max_notional": 1_000_000}, position={"max_share": 1}),
             policy_hash="policy",
@@ -60,6 +65,9 @@ class Wire:
         self.reported: list[tuple[Order, Filled]] = []
         """Fills that were reported, each once, with their orders."""
         self.minute, self._keys, self._fills = -1, count(1), count(1)
+        self.fits: list[FitRequest] = []
+        if days:
+            self.give(Frame(self.now, days=tuple(days), history=True))
         self.tick(dict.fromkeys(symbols, price))
 
     @property
@@ -76,6 +84,8 @@ class Wire:
                 self.canceled.append(effect.ref)
             elif isinstance(effect, CancelForeign):
                 self.foreign.append(effect.order)
+            elif isinstance(effect, AskFit):
+                self.fits.append(effect.request)
             elif isinstance(effect, Record):
                 recorded.append(effect.event)
         self.journal += recorded

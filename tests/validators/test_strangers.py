@@ -117,7 +117,7 @@ async def test_ccxt_and_python_binance_trade_on_the_futures_account(tmp_path: Pa
     assert (other["stop"], other["cancelled"], other["balance"]) == ("NEW", "200", True)
 
 
-async def test_ccxt_trades_on_the_spot_account(tmp_path: Path) -> None:
+async def test_ccxt_and_python_binance_trade_on_the_spot_account(tmp_path: Path) -> None:
     key = made_key("1")
     async with served(product=Product.SPOT) as address:
         found = await run("trading_strangers.py", tmp_path, Product.SPOT, address, key.key, key.secret)
@@ -127,3 +127,8 @@ async def test_ccxt_trades_on_the_spot_account(tmp_path: Path) -> None:
     assert (rest["locked"], rest["held"], rest["trades"]) == (0.019, 0.01998, [0.02])
     assert rest["too much"] == "InsufficientFunds"
     assert found["ccxt.pro"] == {"order": True, "filled": 0.01}
+    other = found["python-binance"]
+    assert (other["events"][0], other["events"][-1]) == ("NEW", "FILLED")
+    assert (other["order"], other["queried"], other["kept"]) == (True, "FILLED", 0.00999)
+    assert (other["opened"], other["cancelled"], other["left"]) == (True, "CANCELED", [])
+    assert (other["list"], other["sold"], other["trades"]) == ([["OCO", 2]], "FILLED", True)

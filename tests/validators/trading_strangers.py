@@ -22,12 +22,14 @@ SYMBOL = "BTC/USDT:USDT"
 
 def main() -> None:
     """Trade with each client, and print what each of them found."""
-    product, *access = sys.argv[1:]
-    address, key, secret = access
+    product, address, key, secret = sys.argv[1:]
     if product == "spot":
-        print(json.dumps({"ccxt": spot_rest(address, key, secret), "ccxt.pro": asyncio.run(spot_pro(*access))}))
+        found: dict[str, Any] = {"ccxt": spot_rest(address, key, secret)}
+        found["ccxt.pro"] = asyncio.run(spot_pro(address, key, secret))
+        found["python-binance"] = asyncio.run(python_binance_on_spot(address, key, secret))
+        print(json.dumps(found))
         return
-    found: dict[str, Any] = {"ccxt": ccxt_rest(address, key, secret)}
+    found = {"ccxt": ccxt_rest(address, key, secret)}
     found["ccxt.pro"] = asyncio.run(ccxt_pro(address, key, secret))
     found["python-binance"] = asyncio.run(python_binance(address, key, secret))
     print(json.dumps(found))
@@ -201,6 +203,54 @@ async def python_binance(address: str, key: str, secret: str) -> dict[str, Any]:
             "stop": stop["algoStatus"],
             "cancelled": cancelled["code"],
             "balance": float((await client.futures_account_balance())[0]["balance"]) < 10_000,
+        }
+    finally:
+        await client.close_connection()
+
+
+async def python_binance_on_spot(address: str, key: str, secret: str) -> dict[str, Any]:
+    """Place, query and cancel orders and a list of spot with python-binance, by REST and by the WebSocket API."""
+    client = AsyncClient(key, secret)
+    client.API_URL = f"http://{address}/api"
+    client.ws_api._url = f"ws://{address}/ws-api/v3"
+    one = {"symbol": "BTCUSDT"}
+    try:
+        server = (await client.get_server_time())["serverTime"]
+        client.timestamp_offset = server - int(time.time() * 1000)  # noqa: TID251 - the client reads this clock
+        bid = float((await client.get_order_book(**one, limit=5))["bids"][0][0])
+        before = float((await client.get_asset_balance("BTC"))["free"])
+        async with BinanceSocketManager(client).user_socket() as stream:
+            placed = await client.order_market_buy(**one, quantity="0.01")
+            heard: list[Any] = []
+            async with asyncio.timeout(PATIENCE_S):
+                while not heard or heard[-1]["e"] != "outboundAccountPosition" or heard[-2].get("X") != "FILLED":
+                    heard.append(await stream.recv())
+        kept = float((await client.get_asset_balance("BTC"))["free"]) - before
+        resting = await client.order_limit_buy(**one, quantity="0.01", price=f"{bid * 0.98:.1f}")
+        opened = [each["orderId"] for each in await client.get_open_orders(**one)]
+        cancelled = await client.cancel_order(**one, orderId=resting["orderId"])
+        listed = await client.order_oco_sell(
+            **one,
+            quantity="0.009",
+            aboveType="LIMIT_MAKER",
+            abovePrice=f"{bid * 1.05:.1f}",
+            belowType="STOP_LOSS",
+            belowStopPrice=f"{bid * 0.95:.1f}",
+        )
+        lists = await client.get_open_oco_orders()
+        await client.cancel_order(**one, orderId=listed["orders"][0]["orderId"])
+        by_socket = await client.ws_create_order(**one, side="SELL", type="MARKET", quantity="0.009")
+        return {
+            "events": [each["X"] for each in heard if each["e"] == "executionReport"],
+            "order": heard[0]["i"] == placed["orderId"],
+            "queried": (await client.get_order(**one, orderId=placed["orderId"]))["status"],
+            "kept": round(kept, 8),
+            "opened": opened == [resting["orderId"]],
+            "cancelled": cancelled["status"],
+            "list": [[each["contingencyType"], len(each["orders"])] for each in lists],
+            "left": await client.get_open_orders(**one),
+            "sold": by_socket["status"],
+            "trades": len(await client.get_my_trades(**one, orderId=by_socket["orderId"])) > 0,
         }
     finally:
         await client.close_connection()

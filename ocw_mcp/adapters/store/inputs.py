@@ -6,14 +6,13 @@ transaction of the next checkpoint.
 """
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.domain import orders, steps
+from ocw_mcp.domain import steps
 from ocw_mcp.domain.errors import JournalError
-from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.protocols import StoredInput
 
 INPUTS: Final = """CREATE TABLE IF NOT EXISTS inputs (
@@ -23,37 +22,24 @@ _ADD: Final = "INSERT INTO inputs (number, at, kind, payload) VALUES (?, ?, ?, ?
 _CLEAR: Final = "DELETE FROM inputs"
 _ALL: Final = "SELECT at, kind, payload FROM inputs ORDER BY number"
 
-_KINDS: Final[dict[str, Any]] = {
-    kind.__name__: kind
-    for kind in (
-        Frame,
-        steps.TimerFired,
-        steps.DecisionReady,
-        steps.DecisionFailed,
-        steps.DecisionSubmitted,
-        steps.Command,
-        steps.Asked,
-        steps.RunEnds,
-        orders.Accepted,
-        orders.Rejected,
-        orders.OutcomeUnknown,
-        orders.Filled,
-        orders.Canceled,
-        orders.CancelRefused,
-        orders.Triggered,
-        orders.AccountSeen,
-        orders.Throttled,
-        orders.VenueNotice,
-        orders.FundingPaid,
-        orders.OutsideFill,
-        orders.Transferred,
-    )
-}
-"""The class of each kind of input by its name, which is stored with the input."""
 _encode = msgspec.msgpack.Encoder().encode
 _decoders: Final[dict[str, msgspec.msgpack.Decoder[Any]]] = {
-    name: msgspec.msgpack.Decoder(kind) for name, kind in _KINDS.items()
+    kind.__name__: msgspec.msgpack.Decoder(kind) for kind in get_args(steps.StepEvent)
 }
+"""The decoder of each kind of input by its name, which is stored with the input."""
+
+
+def encode_input(event: steps.StepEvent) -> tuple[str, bytes]:
+    """Return the kind of an input, which is the name of its class, and its stored form."""
+    return type(event).__name__, _encode(event)
+
+
+def decode_input(kind: str, payload: bytes) -> steps.StepEvent:
+    """Return a stored input. Raises msgspec's errors, also for a kind that this version does not know."""
+    if (decoder := _decoders.get(kind)) is None:
+        raise msgspec.ValidationError(f"there is no kind of input {kind!r}")
+    event: steps.StepEvent = decoder.decode(payload)
+    return event
 
 
 class InputLog:
@@ -68,15 +54,17 @@ class InputLog:
                 db.conn.execute(INPUTS)
         (last,) = db.execute("SELECT MAX(number) FROM inputs").fetchone()
         self._next = (last or 0) + 1
+        self.unread = bool(last)
+        """Whether the book has inputs that this process has not repeated."""
 
     @property
     def waiting(self) -> bool:
         """Whether inputs wait for a commit."""
         return bool(self._rows)
 
-    def add(self, at: int, event: steps.StepEvent) -> None:
+    def add(self, at: int, kind: str, payload: bytes) -> None:
         """Add an input that was taken at `at` (ms) to the current transaction."""
-        self._rows.append((self._next, at, type(event).__name__, _encode(event)))
+        self._rows.append((self._next, at, kind, payload))
         self._next += 1
 
     def cut(self) -> None:
@@ -94,16 +82,19 @@ class InputLog:
     def on_committed(self) -> None:
         """Forget the inputs that are durable now."""
         self._rows.clear()
-        self._cut = False
+        if self._cut:
+            self._cut = self.unread = False
+
+    def rows(self) -> list[tuple[int, str, bytes]]:
+        """Return time (ms), kind and stored form of the committed inputs, in order. Raises sqlite3.Error."""
+        return self._db.execute(_ALL).fetchall()
 
     def stored(self) -> Iterator[StoredInput]:
         """Yield the committed inputs in order. Raises JournalError for one that this version does not know."""
-        for at, kind, payload in self._db.execute(_ALL).fetchall():
-            decoder = _decoders.get(kind)
+        self.unread = False
+        for at, kind, payload in self.rows():
             try:
-                if decoder is None:
-                    raise msgspec.ValidationError(f"there is no kind of input {kind!r}")
-                yield StoredInput(at, decoder.decode(payload))
+                yield StoredInput(at, decode_input(kind, payload))
             except msgspec.MsgspecError as error:
                 raise JournalError(
                     f"the input log has an entry that this version cannot read ({error}); continue with the version "

@@ -14,13 +14,16 @@ from ocw_mcp.adapters.store import verify as verifying
 from ocw_mcp.adapters.store.book import BookStamp, StoredBook, create_book, require_same
 from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.adapters.store.figures import LastRun, journal_figures, read_last_run
-from ocw_mcp.adapters.store.inputs import InputLog
+from ocw_mcp.adapters.store.inputs import InputLog, encode_input
+from ocw_mcp.adapters.store.recording_files import RecordingWriter
+from ocw_mcp.adapters.store.recording_queue import Committed, RecordingQueue
 from ocw_mcp.adapters.store.snapshots import SnapshotWriter
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
 from ocw_mcp.domain.errors import BookError, JournalError
 from ocw_mcp.domain.events import CheckpointSaved, DomainEvent, JournalEvent, LifecycleEvent, kind_of
 from ocw_mcp.domain.figures import JournalFigures
 from ocw_mcp.domain.protocols import Checkpoint, StoredEvent, StoredInput
+from ocw_mcp.domain.recordings import RecordedStart
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.steps import StepEvent
 
@@ -54,6 +57,7 @@ class SqliteStore:
         self._checkpoint: Checkpoint | None = None
         self._snapshots = SnapshotWriter(db)
         self._inputs = InputLog(db)
+        self._recording: RecordingQueue | None = None
 
     @classmethod
     def open(
@@ -98,6 +102,11 @@ class SqliteStore:
         """Whether nothing was ever stored: the run was refused, or ended before its first frame."""
         return self.chain_head == database.CHAIN_GENESIS
 
+    def record(self, writer: RecordingWriter, start: RecordedStart) -> None:
+        """Add every input from now on to a recording, also. Raises BookError if it does not belong to this book."""
+        with _reading():
+            self._recording = RecordingQueue(self._db, writer, start, self._inputs, self.checkpoint(), self.chain_head)
+
     def append(self, at: int, event: DomainEvent) -> int:
         """Add a domain event to the current transaction; return its sequence."""
         seq = self.last_seq + 1
@@ -105,6 +114,8 @@ class SqliteStore:
         self._add(seq, at, event, digest)
         self.last_seq, self.fingerprint = seq, digest
         self._events.append(StoredEvent(seq, at, event))
+        if self._recording is not None:
+            self._recording.note(at, event)
         return seq
 
     def note(self, at: int, event: LifecycleEvent) -> None:
@@ -113,7 +124,10 @@ class SqliteStore:
 
     def log_input(self, at: int, event: StepEvent) -> None:
         """Add an input of a live book to the current transaction; the next checkpoint replaces it."""
-        self._inputs.add(at, event)
+        kind, payload = encode_input(event)
+        self._inputs.add(at, kind, payload)
+        if self._recording is not None:
+            self._recording.add(at, kind, payload)
 
     def inputs(self) -> Iterator[StoredInput]:
         """Yield the committed inputs since the latest checkpoint, in order. Raises JournalError."""
@@ -148,6 +162,9 @@ class SqliteStore:
                 for known in self._events:
                     projections.apply(self._db, self.book, known.seq, known.at, known.event)
                 self._snapshots.write()
+                if self._recording is not None:
+                    head = rows[-1][-1] if rows else self._last[2]
+                    self._recording.write(Committed(self.last_seq, self.fingerprint, head), self._checkpoint)
                 self._inputs.write()
                 if values is not None:
                     self._db.conn.execute(database.PUT_CHECKPOINT, values)
@@ -165,6 +182,8 @@ class SqliteStore:
         self._events.clear()
         self._snapshots.on_committed()
         self._inputs.on_committed()
+        if self._recording is not None:
+            self._recording.on_committed(all_of_it=self._checkpoint is not None)
         self._checkpoint = None
 
     def checkpoint(self) -> Checkpoint | None:
@@ -212,6 +231,9 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close the file; uncommitted events are lost. Closing twice does nothing."""
+        if self._recording is not None:
+            recording, self._recording = self._recording, None
+            recording.close()
         self._db.close()
 
     def _add(self, seq: int | None, at: int, event: JournalEvent, digest: str | None) -> None:

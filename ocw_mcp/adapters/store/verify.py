@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store import database, projections
+from ocw_mcp.adapters.store import database, projections, recording_queue
 from ocw_mcp.adapters.store.inputs import INPUTS
 from ocw_mcp.adapters.store.snapshots import SNAPSHOTS
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
@@ -50,7 +50,7 @@ def digest_of(values: tuple[Any, ...]) -> str:
 def structure_problems(db: Database) -> list[str]:
     """Return a clause on each table or trigger that is missing, changed or foreign. Raises sqlite3.Error."""
     with closing(_empty_projections()) as empty:
-        for statement in (*database.TABLES, SNAPSHOTS, INPUTS):
+        for statement in (*database.TABLES, SNAPSHOTS, INPUTS, *recording_queue.TABLES):
             empty.execute(statement)
         expected: dict[str, str | None] = dict(empty.execute(_OBJECTS).fetchall())
     found: dict[str, str | None] = dict(db.execute(_OBJECTS).fetchall())
@@ -59,8 +59,9 @@ def structure_problems(db: Database) -> list[str]:
         for name in projections.TABLES:
             expected.pop(f"table {name}", None)
             found.pop(f"table {name}", None)
-    # A book of an earlier version gets the tables of snapshots and inputs when it is next opened.
-    later = ("table seen", "table inputs")
+    # A book of an earlier version gets the tables of snapshots and inputs when it is next opened, and a book gets those
+    # of a recording when it is first recorded.
+    later = ("table seen", "table inputs", "table recording", "table recording_queue")
     problems = [f"{name} is missing" for name in expected if name not in found and name not in later]
     problems += [f"{name} was changed" for name, sql in found.items() if name in expected and sql != expected[name]]
     return problems + [f"{name} is not one of ocw's" for name in found if name not in expected]

@@ -215,7 +215,7 @@ def situation(snapshot: Snapshot, symbol: str, rules: RulesPolicy) -> Situation:
     view = snapshot.symbols.get(symbol)
     if view is None:
         return Situation(symbol)
-    regime = None if isinstance(snapshot.regime, Unknown) else snapshot.regime
+    regime = None if isinstance(snapshot.regime, Unknown) else snapshot.regime.level.value
     read = read_signals(view, rules)
     if read is None:
         return Situation(symbol, regime)

@@ -20,6 +20,8 @@ FUNCTIONS: Final = {
     "answers": "answers:measure",
     "agent": "agent:measure",
     "regime": "regime:measure",
+    "outside": "outside:measure",
+    "derivatives": "derivatives:measure",
     "learning": "learning:measure",
     "memory": "runs:measure_memory",
 }

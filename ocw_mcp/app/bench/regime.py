@@ -1,4 +1,4 @@
-"""The time of a refit of the regime in a worker thread, and the delays that it causes on the event loop."""
+"""The time of a refit of the regime, and the delays of the event loop while a worker process refits."""
 
 import asyncio
 import math
@@ -10,10 +10,12 @@ import numpy as np
 from ocw_mcp.adapters.feeds.simulated.paths import generator
 from ocw_mcp.core.anomaly.detector import AnomalyDetector
 from ocw_mcp.core.regime.features import Floats, features_of
-from ocw_mcp.core.regime.fitting import Fit
-from ocw_mcp.core.regime.tracker import SETTINGS, FitRequest
+from ocw_mcp.core.regime.fitting import fit_of
+from ocw_mcp.core.regime.tracker import SETTINGS
+from ocw_mcp.domain.regime import FitRequest, RegimeFit
 from ocw_mcp.domain.time import DAY
 from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.runtime.fitting import FitProcess
 
 YEAR: Final = 365
 ROUNDS: Final = 5
@@ -25,7 +27,8 @@ ANOMALIES: Final = 400
 def measure() -> dict[str, Any]:
     """Return the seconds of a refit from a year of days and from the most days, and milliseconds of delays and rows.
 
-    The first refit imports hmmlearn. `loop` has the delays of an event loop while a worker thread refits, and alone.
+    The first refit imports hmmlearn. `loop` has the delays of an event loop while a
+    worker process refits, and alone.
     """
     first = _seconds(_request(YEAR))
     year = sorted(_seconds(_request(YEAR)) for _ in range(ROUNDS))
@@ -51,19 +54,19 @@ def _request(days: int) -> FitRequest:
     prices = 100 * np.exp(np.cumsum(draw.standard_t(5, size=count) * sizes))
     rows = features_of([(place * DAY, float(price)) for place, price in enumerate(prices)])
     assert not isinstance(rows, Unknown)
-    return FitRequest(count * DAY, rows, 1)
+    return FitRequest("BTCUSDT", count * DAY, tuple(map(tuple, rows.tolist())), 1)
 
 
 def _seconds(request: FitRequest) -> float:
     began = time.perf_counter()  # noqa: TID251 - a measurement of this machine
-    found = request.run()
-    assert isinstance(found, Fit), found
+    found = fit_of(request)
+    assert isinstance(found, RegimeFit), found
     return time.perf_counter() - began  # noqa: TID251
 
 
 async def _loop(request: FitRequest | None) -> list[float]:
-    """Return the delays (ms) of an event loop: during a refit in a worker thread, or for half a second without one."""
-    work = asyncio.to_thread(request.run) if request is not None else asyncio.sleep(0.5)  # noqa: TID251
+    """Return the delays (ms) of an event loop: during a refit in a worker process, or for two seconds without one."""
+    work = FitProcess().fit(request) if request is not None else asyncio.sleep(2)  # noqa: TID251
     task, delays = asyncio.ensure_future(work), []
     while not task.done():
         began = time.perf_counter()  # noqa: TID251

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ocw_mcp import __version__
-from ocw_mcp.app.cli import books, clients, connect, control, gate, measure, regime
+from ocw_mcp.app.cli import books, clients, connect, control, gate, macro, measure, recording, regime
 from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption, RunRequest, group, option, print_json
 from ocw_mcp.app.cli.tapes import tape
 from ocw_mcp.app.output import say
@@ -42,14 +42,21 @@ def run(**given: Any) -> None:
 
 
 def replay(tape: str, **given: Any) -> None:
-    """Run a tape to its end, as fast as possible."""
+    """Run a tape as fast as possible, or repeat a recording."""
+    request = RunRequest(tape, **given)
+    if recording.is_recorded(Path(tape)):
+        recording.replay(Path(tape), request)
+        return
     from ocw_mcp.app.cli.runs import run_and_print
 
-    run_and_print(RunRequest(tape, **given), tape_only=True)
+    run_and_print(request, tape_only=True)
 
 
 _Tape = Annotated[
-    str, typer.Argument(help="Candles of the exchange's public archive: a directory, zip, csv or csv.gz.")
+    str,
+    typer.Argument(
+        help="Candles of the exchange's public archive: a directory, zip, csv or csv.gz; or a recording of ocw record."
+    ),
 ]
 _StateOfReplay = Annotated[
     Path | None, option("--state", "The book's state directory; the default is a temporary book that is not kept.")
@@ -114,8 +121,17 @@ def show_policies(
         console.print(policies_view.file_table(loaded))
 
 
-_REPORTS = (gate.gate_report, regime.regime)
-for _command in (run, replay, *connect.COMMANDS, *books.COMMANDS, *control.COMMANDS, *_REPORTS, clients.mcp):
+_REPORTS = (gate.gate_report, regime.regime, macro.macro)
+for _command in (
+    run,
+    replay,
+    recording.record,
+    *connect.COMMANDS,
+    *books.COMMANDS,
+    *control.COMMANDS,
+    *_REPORTS,
+    clients.mcp,
+):
     app.command()(_command)
 for _name, _group in {
     "agent": control.agent,

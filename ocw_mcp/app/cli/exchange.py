@@ -71,6 +71,7 @@ def binance(
         begins = LiveClock().now()
     exchange = FaultyExchange(Exchange(traded), begins, script, thin)
     bound = listen(HOST, port, "--port")
+    bound.listen()  # a client that reads the address may connect at once
     address = f"http://{HOST}:{bound.getsockname()[1]}"
     say(address)
     named = f"{', '.join(traded.symbols)} ({traded.product})"

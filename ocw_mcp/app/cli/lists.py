@@ -282,6 +282,8 @@ def checks_text(checks: "list[Check]") -> Iterator[RenderableType]:
     page.add_column(overflow="fold")
     for check in checks:
         todo = f": {printable(check.todo)}" if check.todo else ""
+        if check.expected and check.verdict != "ok":
+            todo = f"; expected {printable(check.expected)}{todo}"
         style = CHECK_STYLES[check.verdict]
         page.add_row(Text(check.verdict, style=style), check.name, Text(printable(check.found) + todo))
     yield page

@@ -68,7 +68,7 @@ def regime(
 def text(found: dict[str, Any]) -> "Iterator[RenderableType]":
     """Yield the report of a regime as text."""
     from ocw_mcp.app.cli.tables import Column, grid
-    from ocw_mcp.app.regime.history import NOT_USED
+    from ocw_mcp.app.regime.history import USE
 
     span = f"{utc_day(found['from'])} to {utc_day(found['to'] - 1)}"
     yield f"{found['symbol']}, {span}: {found['days']:,} days, regime known on {found['days_known']:,}"
@@ -110,7 +110,7 @@ def text(found: dict[str, Any]) -> "Iterator[RenderableType]":
         counts = {number: sum(each["states"] == number for each in fits) for number in (2, 3, 4)}
         chosen = ", ".join(f"{number} states {count} times" for number, count in counts.items() if count)
         yield f"{len(found['refits'])} fits: {chosen}"
-    yield NOT_USED
+    yield USE
 
 
 def _now(now: dict[str, Any]) -> str:

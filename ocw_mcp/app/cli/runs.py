@@ -18,6 +18,7 @@ from ocw_mcp.app.exchange_access import open_access, require_exchange, require_m
 from ocw_mcp.app.markets import BINANCE, FIRST_SEED, SIMULATED, open_market
 from ocw_mcp.app.narrator import Narrator, RunProgress
 from ocw_mcp.app.output import StatusLine, output_problem, steady
+from ocw_mcp.app.outside import outside_of
 from ocw_mcp.app.parsing import parse_listen_address, parse_product, parse_span, parse_symbols, tape_terms
 from ocw_mcp.app.policy_loader import load_policies, load_prompts, with_every
 from ocw_mcp.app.report_view import show
@@ -38,10 +39,11 @@ FASTEST = "max"
 MAX_SPEED = 1_000_000
 
 
-def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
+def run_and_print(request: RunRequest, *, tape_only: bool = False, record_to: Path | None = None) -> None:
     """Run a book as requested; print its events and a report as text, or only the report as JSON.
 
-    `tape_only` is set for `ocw replay`. Raises OcwError for an error that the user can correct.
+    `tape_only` is set for `ocw replay`, and `record_to` is the directory of `ocw record`. Raises OcwError for an error
+    that the user can correct.
     """
     settings = load_settings(request.env, request.state, os.environ)
     log.configure(settings.log_level, quiet=not request.as_json)
@@ -103,6 +105,8 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
             claude=_claude_setup(request, settings, narrator),
             strategy=strategy,
             access=access,
+            outside=outside_of(settings, request.state, live=market == BINANCE),
+            record_to=record_to,
             progress=None if narrator is None else RunProgress(line, narrator, paced=clock is not None),
         )
         outcome = run(job, narrator)

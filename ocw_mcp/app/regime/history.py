@@ -9,16 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ocw_mcp.core.regime.fitting import Fit
-from ocw_mcp.core.regime.reading import LEVELS, Level, RegimeReading, level_probabilities
+from ocw_mcp.core.regime.fitting import fit_of
+from ocw_mcp.core.regime.reading import level_probabilities
 from ocw_mcp.core.regime.tracker import RegimeTracker
 from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.regime import LEVELS, Level, RegimeFit, RegimeReading
 from ocw_mcp.domain.time import DAY, iso, utc_day
 from ocw_mcp.domain.unknown import Unknown
 
 SURE = 0.99
 """The probability of a state from which a reading counts as sure."""
-NOT_USED = "the engine does not use this regime yet: in a book the regime is Unknown"
+USE = "a book reads the regime of the symbol scale.regime_symbol, and [scale] multiplies its size limits by the level"
 
 
 class RegimeDay(NamedTuple):
@@ -32,7 +33,7 @@ class Refit(NamedTuple):
     """The result of a fit, with the time (ms) of the last close in its rows."""
 
     at: int
-    found: Fit | Unknown
+    found: RegimeFit | Unknown
 
 
 class RegimeHistory(NamedTuple):
@@ -60,8 +61,8 @@ def follow(candles: Sequence[Candle], seed: int, show: Callable[[str], None] = l
         history.days.append(RegimeDay(candle, tracker.reading))
         if request is not None:
             show(f"fitting the model at {utc_day(request.at)}")
-            found = request.run()
-            tracker.take(request, found)
+            found = fit_of(request)
+            tracker.take(request.at, found)
             history.refits.append(Refit(request.at, found))
     return history
 
@@ -82,7 +83,6 @@ def report(history: RegimeHistory, *, each_day: bool = True) -> dict[str, Any]:
         "changes_a_year": _changes_a_year(known),
         "sure_share": _share([max(reading.probabilities) >= SURE for _, reading in known]),
         "refits": [_refit(each) for each in history.refits],
-        "used_by_engine": False,
     }
     if each_day:
         result["readings"] = [_reading(day.reading, day.candle) for day in history.days]
@@ -108,7 +108,7 @@ def _reading(reading: RegimeReading | Unknown, candle: Candle) -> dict[str, Any]
         "by_level": {level.value: round(chance, 6) for level, chance in chances.items()},
         "state": reading.state,
         "probabilities": [round(each, 6) for each in reading.probabilities],
-        "expected_days": round(reading.expected_days, 2) if math.isfinite(reading.expected_days) else None,
+        "expected_days": None if reading.expected_days is None else round(reading.expected_days, 2),
         "since": reading.since,
         "volatility": round(reading.volatility, 4),
         "fitted_at": reading.fitted_at,
@@ -155,10 +155,10 @@ def _refit(refit: Refit) -> dict[str, Any]:
         "candidates": [
             {
                 "states": each.states,
-                "log_likelihood": _finite(each.log_likelihood),
+                "log_likelihood": _rounded(each.log_likelihood),
                 "parameters": each.parameters,
-                "bic": _finite(each.bic),
-                "thinned_bic": _finite(each.thinned_bic),
+                "bic": _rounded(each.bic),
+                "thinned_bic": _rounded(each.thinned_bic),
                 "problem": each.problem,
             }
             for each in refit.found.candidates
@@ -166,5 +166,5 @@ def _refit(refit: Refit) -> dict[str, Any]:
     }
 
 
-def _finite(value: float) -> float | None:
-    return round(value, 2) if math.isfinite(value) else None
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ocw_mcp.app.regime.history import RegimeHistory
-from ocw_mcp.core.regime.reading import LEVELS, Level, level_probabilities
+from ocw_mcp.core.regime.reading import level_probabilities
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.regime import LEVELS, Level
 from ocw_mcp.domain.time import DAY, utc_day
 from ocw_mcp.domain.unknown import Unknown
 

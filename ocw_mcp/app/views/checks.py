@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import sqlite3
 import stat
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -28,6 +30,18 @@ from ocw_mcp.adapters.store.views.orders import find_positions
 from ocw_mcp.app.markets import BINANCE
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import load_settings, mode_of
+from ocw_mcp.app.views.expected import (
+    BUILT_AFTER,
+    EXPECTED,
+    FAR_AWAY,
+    LITTLE_SPACE,
+    OLDEST_SQLITE,
+    SLOW_SYNC_MS,
+    SOON_DAYS,
+    STUCK_AFTER_S,
+    TOO_LITTLE_SPACE,
+    TOO_SLOW_SYNC_MS,
+)
 from ocw_mcp.app.views.market_checks import Check, CheckVerdict, market_checks
 from ocw_mcp.domain.errors import OcwError
 from ocw_mcp.domain.market import MarketIdentity
@@ -35,17 +49,8 @@ from ocw_mcp.domain.state import MARKET_DATA, Lowered, Mode, TradingState
 from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import DAY, SECOND, iso
 from ocw_mcp.render.text import HASH_SHOWN, lowered_text
+from ocw_mcp.runtime.clock import LiveClock
 
-LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 100_000_000
-"""Bytes of free disk space below which a check warns, or reports a problem."""
-BUILT_AFTER = 1_767_225_600
-"""2026-01-01, in seconds: a clock that shows an earlier time is wrong, since this version was made later."""
-STUCK_AFTER_S = 90
-"""The age of a running engine's heartbeat above which it counts as stuck: three beats are missing."""
-SOON_DAYS = 3
-"""The rest of a mandate, in days, below which a check warns."""
-FAR_AWAY = 4_102_444_800
-"""2100-01-01, in seconds: a clock that shows a later time is wrong."""
 EXTRAS = {
     "matplotlib": ("plot", "pictures of a run"),
     "keyring": ("keyring", "keys in the keyring of the system"),
@@ -74,6 +79,7 @@ def examine(
     env_files = [file for file in (env, None if state is None else state / ".env") if file is not None]
     checks = [
         _check("python", lambda: _ok(python_version())),
+        _check("sqlite", _sqlite),
         _check("ocw-mcp", _package),
         _check("settings", lambda: _settings(env, state, environ)),
         # The check of the settings reports a missing file that is required.
@@ -83,6 +89,7 @@ def examine(
         *(_check(module, partial(_extra, module, extra, use)) for module, (extra, use) in EXTRAS.items()),
         _check("clock", lambda: _clock(time.time(), state)),  # noqa: TID251 - the check of the system clock itself
         _check("disk", lambda: _disk(state)),
+        _check("disk sync", lambda: _disk_sync(state)),
     ]
     if state is not None:
         checks += _book(state)
@@ -92,7 +99,7 @@ def examine(
         checks += market_checks(market, load)
     if exchange and (market is None or market.kind != BINANCE):
         checks += market_checks(None, load)
-    return checks
+    return [msgspec.structs.replace(check, expected=EXPECTED.get(check.name, "")) for check in checks]
 
 
 def _market_of(state: Path) -> MarketIdentity | None:
@@ -186,6 +193,32 @@ def _disk(state: Path | None) -> Check:
     if free < TOO_LITTLE_SPACE:
         return _problem(found, "free some space: on a full disk the journal fails and no entry passes")
     return _warning(found, "free some space soon") if free < LITTLE_SPACE else _ok(found)
+
+
+def _sqlite() -> Check:
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        return _problem(sqlite3.sqlite_version, "use a Python that was built with a newer SQLite")
+    return _ok(sqlite3.sqlite_version)
+
+
+def _disk_sync(state: Path | None) -> Check:
+    """Check how long a small synced write takes in the state directory; the file has no name, or is deleted."""
+    if state is None or not state.is_dir():
+        return _ok("not measured without a state directory")
+    times, clock = [], LiveClock()
+    with tempfile.TemporaryFile(dir=state) as file:
+        for _ in range(5):
+            file.write(b"\0" * 4_096)
+            file.flush()
+            began = clock.wall_ms()
+            os.fsync(file.fileno())
+            times.append(clock.wall_ms() - began)
+    took = sorted(times)[len(times) // 2]
+    found = f"{took:.1f} ms for a small write, the median of {len(times)}"
+    todo = "put the state directory on a faster local disk: each order waits until its intent is on the disk"
+    if took > TOO_SLOW_SYNC_MS:
+        return _problem(found, todo)
+    return _warning(found, todo) if took > SLOW_SYNC_MS else _ok(found)
 
 
 def _book(state: Path) -> Iterator[Check]:

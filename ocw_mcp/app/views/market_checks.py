@@ -1,8 +1,8 @@
 """Checks of the market of a book: whether the exchange answers, its clock, the symbols and the weight of requests."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -10,7 +10,11 @@ from ocw_mcp.adapters.feeds.binance.clock import LIMIT_MS
 from ocw_mcp.app.markets import BINANCE, SIMULATED
 from ocw_mcp.app.settings import Settings
 from ocw_mcp.domain.errors import FeedError, OcwError
-from ocw_mcp.domain.market import MarketIdentity, Product
+from ocw_mcp.domain.market import Instrument, MarketIdentity, Product
+from ocw_mcp.domain.money import plain
+
+if TYPE_CHECKING:
+    from ocw_mcp.app.live_market import StreamState
 
 MUCH_WEIGHT: Final = 0.7
 """The part of the allowed weight of a minute above which the feed waits with requests for history and gaps."""
@@ -26,12 +30,13 @@ class CheckVerdict(StrEnum):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One check: its name, its result, a text on what it found, and the action for the operator if there is one."""
+    """One check: its name, its result, what it found, what to do about it, and what is expected."""
 
     name: str
     verdict: CheckVerdict
     found: str
     todo: str = ""
+    expected: str = ""
 
 
 def market_checks(market: MarketIdentity | None, load: Callable[[], Settings]) -> Iterator[Check]:
@@ -64,7 +69,10 @@ def market_checks(market: MarketIdentity | None, load: Callable[[], Settings]) -
     where = "Binance" if loopback is None else f"the sandbox exchange at {loopback}"
     yield Check("exchange", CheckVerdict.OK, f"{where} answers")
     yield _clock_offset(state.offset_ms, state.offset_error_ms)
+    yield _streams(state.streams)
     yield _symbols({symbol: status for symbol, status in state.status.items() if status != "TRADING"}, symbols)
+    if state.filters:
+        yield _filters(state.filters)
     yield _weight(state.weight, state.weight_limit)
 
 
@@ -75,6 +83,32 @@ def _clock_offset(offset_ms: int, error_ms: int) -> Check:
         return Check("clock offset", CheckVerdict.OK, found)
     todo = "set the clock of this machine, and keep it with NTP"
     return Check("clock offset", CheckVerdict.PROBLEM, f"{found}: above {LIMIT_MS} ms no entry passes", todo)
+
+
+def _streams(streams: "Sequence[StreamState]") -> Check:
+    """Return the check of the stream connections, each with the time until its first price."""
+    if not streams:
+        return Check(
+            "streams", CheckVerdict.WARNING, "not tried, because no symbol trades", "see the check of the symbols"
+        )
+    silent = [f"{each.path}: {each.why}" for each in streams if each.after_ms is None]
+    if silent:
+        todo = "let this machine open websockets (wss) to the exchange: without streams no entry passes"
+        return Check("streams", CheckVerdict.PROBLEM, "; ".join(silent), todo)
+    found = ", ".join(f"{each.path} has prices after {each.after_ms} ms" for each in streams)
+    return Check("streams", CheckVerdict.OK, found)
+
+
+def _filters(filters: Mapping[str, Instrument]) -> Check:
+    """Return the check that shows the filters with which orders are rounded and refused."""
+    named = list(filters.items())[:_MOST_NAMED]
+    shown = [
+        f"{symbol} tick {plain(each.tick)} step {plain(each.step)} least {plain(each.min_quantity)}, worth "
+        f"{plain(each.min_notional)}"
+        for symbol, each in named
+    ]
+    more = f"; and {len(filters) - _MOST_NAMED} others" if len(filters) > _MOST_NAMED else ""
+    return Check("filters", CheckVerdict.OK, f"{'; '.join(shown)}{more}")
 
 
 def _symbols(wrong: dict[str, str], symbols: tuple[str, ...]) -> Check:

@@ -19,44 +19,55 @@ _MAD_OF_NORMAL: Final = 1.4826
 _MEAN_DEVIATION_OF_NORMAL: Final = 1.2533
 
 
-class Distance(NamedTuple):
-    """The distance of a row, and the part of each column in its square; a part may be below 0."""
+class Distances(NamedTuple):
+    """The distance of each row, and the part of each column in its square (rows × columns); a part may be below 0."""
 
-    value: float
+    values: Floats
     parts: Floats
 
 
-def scales(window: Floats) -> tuple[Floats, Floats]:
-    """Return the median and the robust deviation of each column; the deviation is 0 for a column of equal values.
+def scales(windows: Floats) -> tuple[Floats, Floats]:
+    """Return the median and the robust deviation of each column, along the last axis but one.
 
-    A column with one value in more than half of its rows, as funding rates have it, takes its mean absolute deviation.
+    The deviation is 0 for a column of equal values. A column with one value in more than half of its rows, as funding
+    rates have it, takes its mean absolute deviation.
     """
-    centre = np.median(window, axis=0)
-    sizes = np.abs(window - centre)
-    middle = np.median(sizes, axis=0) * _MAD_OF_NORMAL
-    return centre, np.where(middle > 0, middle, sizes.mean(axis=0) * _MEAN_DEVIATION_OF_NORMAL)
+    centre = np.median(windows, axis=-2)
+    sizes = np.abs(windows - centre[..., None, :])
+    middle = np.median(sizes, axis=-2) * _MAD_OF_NORMAL
+    return centre, np.where(middle > 0, middle, sizes.mean(axis=-2) * _MEAN_DEVIATION_OF_NORMAL)
 
 
-def distance(window: Floats, row: Floats) -> Distance:
-    """Return the distance of a row from a window (rows × columns), whose columns all have a deviation above 0."""
-    centre, deviations = scales(window)
-    cut = np.clip((window - centre) / deviations, -CUT, CUT)
-    away = (row - centre) / deviations
-    parts: Floats = away * np.linalg.solve(shrunk_covariance(cut), away)
-    return Distance(float(np.sqrt(max(0.0, float(parts.sum())))), parts)
+def distances(windows: Floats, rows: Floats, centre: Floats, deviations: Floats) -> Distances:
+    """Return the distance of each row (rows × columns) from its window (rows × rows of a window × columns).
+
+    `centre` and `deviations` are the `scales` of the windows, of which none may be 0.
+    """
+    cut = np.clip((windows - centre[:, None]) / deviations[:, None], -CUT, CUT)
+    away = (rows - centre) / deviations
+    parts: Floats = away * np.linalg.solve(shrunk_covariance(cut), away[..., None])[..., 0]
+    return Distances(np.sqrt(np.maximum(0.0, parts.sum(axis=-1))), parts)
 
 
-def shrunk_covariance(rows: Floats) -> Floats:
-    """Return the covariance of centred rows (rows × columns), shrunk as Ledoit and Wolf derive it.
+def distance(window: Floats, row: Floats) -> Distances:
+    """Return the distance of one row from a window (rows × columns): `values` and `parts` without their first axis."""
+    centre, deviations = scales(window[None])
+    found = distances(window[None], row[None], centre, deviations)
+    return Distances(found.values[0], found.parts[0])
+
+
+def shrunk_covariance(windows: Floats) -> Floats:
+    """Return the covariance of the centred rows of each window, shrunk as Ledoit and Wolf derive it.
 
     The step is small enough for the engine; importing `sklearn.covariance`, which has it too, takes a second.
     """
-    count, columns = rows.shape
-    empirical: Floats = rows.T @ rows / count
-    mean = float(np.trace(empirical)) / columns
-    squares = rows * rows
-    noise = float((squares.T @ squares).sum()) / count - float((empirical * empirical).sum())
-    away = float((empirical * empirical).sum()) - columns * mean * mean
-    share = 0.0 if away <= 0 or noise <= 0 else min(1.0, noise / count / away)
-    target: Floats = np.eye(columns) * (mean * (1.0 if away <= 0 else share))
-    return target + empirical * (0.0 if away <= 0 else 1 - share)
+    count, columns = windows.shape[-2:]
+    empirical: Floats = np.swapaxes(windows, -1, -2) @ windows / count
+    mean = np.trace(empirical, axis1=-2, axis2=-1) / columns
+    total = (empirical * empirical).sum(axis=(-2, -1))
+    squares = windows * windows
+    noise = (np.swapaxes(squares, -1, -2) @ squares).sum(axis=(-2, -1)) / count - total
+    away = total - columns * mean * mean
+    share = np.minimum(1.0, np.divide(noise, count * away, out=np.zeros_like(away), where=(away > 0) & (noise > 0)))
+    target: Floats = np.eye(columns) * (mean * np.where(away <= 0, 1.0, share))[..., None, None]
+    return target + empirical * np.where(away <= 0, 0.0, 1 - share)[..., None, None]

@@ -4,6 +4,7 @@
 - The timer that the agent set is due.
 - A price move of a symbol is an outlier, or the price is far from its level at the last wake (`outlier.py`).
 - A derivatives reading of a symbol, such as its funding rate or liquidations, is an outlier (`readings.py`).
+- The last hour of a symbol is unusual in its return, volume, range and derivatives together (`anomalies.py`).
 - A wake condition that the agent set is met.
 - The position guard reports that the exit score of a position has risen into the review band, or that the price has
   come near to the position's stop or target.
@@ -26,10 +27,12 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
+from ocw_mcp.core.gate.anomalies import AnomalyOutliers
 from ocw_mcp.core.gate.conditions import ArmedCondition, Conditions, Read
 from ocw_mcp.core.gate.levels import Reached
 from ocw_mcp.core.gate.outlier import Outlier, PriceMoves, PriceMovesState
 from ocw_mcp.core.gate.readings import ReadingOutliers
+from ocw_mcp.domain.anomaly import AnomalyReading
 from ocw_mcp.domain.decision import WakeCondition
 from ocw_mcp.domain.happenings import StandingCondition
 from ocw_mcp.domain.policies import GatePolicy
@@ -67,6 +70,8 @@ class GateState(msgspec.Struct):
     """The state of the outlier test of prices, by symbol."""
     readings: dict[str, Reached] = {}
     """The state of the outlier test of derivatives readings, by symbol."""
+    anomalies: dict[str, Reached] = {}
+    """The state of the test of anomalies, by symbol."""
     new_readings: list[str] = []
     """The symbols with derivatives data since their last evaluation."""
 
@@ -83,6 +88,7 @@ class Gate:
         self._wakes_on_in_position = self._wakes_on | _at_least(policy.close_wakes_in_position, interval)
         self._moves = {symbol: PriceMoves(policy, interval) for symbol in symbols}
         self._readings = {symbol: ReadingOutliers(policy) for symbol in symbols}
+        self._anomalies = {symbol: AnomalyOutliers(policy) for symbol in symbols}
         self._evaluated: list[tuple[str, str]] = []
         self._state = GateState()
 
@@ -103,6 +109,7 @@ class Gate:
         in_position: bool,
         near_stop: bool = False,
         liquidations: Reading | None = None,
+        anomaly: AnomalyReading | None = None,
     ) -> None:
         """Evaluate a symbol at `at` (ms), whose base candle ended at `close_time`; `closed` has the timeframes (ms)
         that closed. `near_stop` says whether the symbol has a position whose stop is near. `liquidations` is the
@@ -125,7 +132,9 @@ class Gate:
                 state.new_readings.remove(symbol)
                 outliers += self._readings[symbol].evaluate(symbol, read, at)
             if liquidations is not None:
-                outliers += self._readings[symbol].evaluate_liquidations(liquidations, at)
+                outliers += self._readings[symbol].evaluate_liquidations(symbol, liquidations, read, at)
+            if anomaly is not None:
+                outliers += self._anomalies[symbol].evaluate(anomaly, at)
             if outliers:
                 self._drop_smaller(symbol, outliers)
                 self._keep(symbol, outliers)
@@ -266,6 +275,7 @@ class Gate:
         self._state.armed = self._conditions.armed
         self._state.moves = {symbol: moves.state() for symbol, moves in self._moves.items()}
         self._state.readings = {symbol: readings.state() for symbol, readings in self._readings.items()}
+        self._state.anomalies = {symbol: anomalies.state() for symbol, anomalies in self._anomalies.items()}
         return self._state
 
     def restore(self, state: GateState, /) -> None:
@@ -276,6 +286,8 @@ class Gate:
             self._moves[symbol].restore(saved)
         for symbol, reached in state.readings.items():
             self._readings[symbol].restore(reached)
+        for symbol, reached in state.anomalies.items():
+            self._anomalies[symbol].restore(reached)
 
     def _has_seen(self, outlier: Outlier, at: int) -> bool:
         """Return whether the last wake by an outlier is so near that a long move needs no other one."""

@@ -10,7 +10,9 @@ from ocw_mcp.core.market.formulas import Bar, correlation
 from ocw_mcp.core.market.liquidations import RecentLiquidations
 from ocw_mcp.core.market.series import CandleColumns, CandleSeries
 from ocw_mcp.core.market.timeframe import Forming, Timeframe, TimeframeState
+from ocw_mcp.domain.extremes import extreme_readings
 from ocw_mcp.domain.market import Candle, Funding, Liquidations, Metrics
+from ocw_mcp.domain.snapshot import DerivativesView
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, span_name
 from ocw_mcp.domain.unknown import Reading, Unknown
 
@@ -89,6 +91,8 @@ class SymbolMarket:
         self.derivatives = Derivatives()
         self.liquidations = RecentLiquidations(self._base.series)
         self._tick: Tick | None = None
+        self._view: tuple[Mapping[str, Reading], Reading, DerivativesView] | None = None
+        """The cached derivatives view, after the readings that it has."""
 
     @property
     def last(self) -> Reading:
@@ -259,6 +263,22 @@ class SymbolMarket:
             return reason, reason
         lows = [*series.lows[first:], *(each.low for each in forming)]
         return min(lows), max([*series.highs[first:], *(each.high for each in forming)])
+
+    def derivatives_view(self, now: int) -> DerivativesView:
+        """Return the derivatives readings as of `now` (ms), the parts of the composite, and which are extreme."""
+        values, liquidated = self.derivatives.values(now), self.liquidations.of_an_hour()
+        if self._view is None or self._view[0] is not values or self._view[1] != liquidated:
+            readings = {**values, "liquidations_1h": liquidated}
+            parts = dict(self.derivatives.parts(now))
+            view = DerivativesView(**readings, parts=parts, extremes=extreme_readings(readings))
+            self._view = values, liquidated, view
+        return self._view[2]
+
+    def derivatives_value(self, metric: str, now: int) -> Reading:
+        """Return one reading of `derivatives_view` as of `now` (ms), computed without the others."""
+        if metric == "liquidations_1h":
+            return self.liquidations.of_an_hour()
+        return self.derivatives.value(metric, now)
 
     def change_over(self, span: int) -> Reading:
         """Return the change of the last close over `span` ms, as a share.

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ocw_mcp.domain.macro import Quadrant
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import (
     Accepted,
@@ -31,6 +32,8 @@ from ocw_mcp.domain.orders import (
     Triggered,
     VenueReport,
 )
+from ocw_mcp.domain.regime import Level
+from ocw_mcp.domain.unknown import Unknown
 
 HIGHEST_REBATE = Decimal("0.001")
 """The largest plausible rebate, as a share of the notional: every exchange pays makers less than this."""
@@ -138,6 +141,9 @@ class TrackedOrder(msgspec.Struct):
     unknown_since: int | None = None
     """The time (ms) of the first report that its outcome is unknown: its request was sent, or given up, before."""
     cleared_equity: Decimal = ZERO
+    cleared_regime: Level | Unknown = Unknown("not recorded")
+    cleared_macro: Quadrant | Unknown = Unknown("not recorded")
+    """The market regime and the macro regime with which the entry was cleared."""
     cost: Decimal = ZERO
     beyond: Decimal = ZERO
     """Notional (quote) of the fills minus the notional that was reserved for them."""

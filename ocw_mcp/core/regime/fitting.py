@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
 
-from ocw_mcp.core.regime.features import VOLATILITY
-from ocw_mcp.core.regime.model import Floats, RegimeModel, filtered
+from ocw_mcp.core.regime.features import VOLATILITY, WINDOW
+from ocw_mcp.core.regime.model import Floats, filtered
+from ocw_mcp.domain.regime import Candidate, FitRequest, RegimeFit, RegimeModel
 from ocw_mcp.domain.unknown import Unknown
 
 STATES: Final = (2, 3, 4)
@@ -37,36 +37,12 @@ _TOLERANCE: Final = 1e-2
 _GOLDEN: Final = 0.6180339887498949
 
 
-class Candidate(Struct, frozen=True):
-    """The best fit with one number of states; with 1 state, a single normal distribution for comparison."""
-
-    states: int
-    log_likelihood: float
-    """Of the scaled rows: the values of different numbers of states compare, but not those of different rows."""
-    parameters: int
-    bic: float
-    """−2 × log likelihood + parameters × ln(rows)."""
-    thinned_bic: float
-    """The same as if only every `overlap`-th row were observed: both terms for rows / overlap."""
-    problem: str | None = None
-    """Why the candidate cannot be chosen; None if it can."""
-
-
-class Fit(Struct, frozen=True):
-    """A chosen model with all candidates."""
-
-    model: RegimeModel
-    rows: int
-    overlap: int
-    candidates: tuple[Candidate, ...]
-
-
 def parameters(states: int, columns: int) -> int:
     """Return the number of free parameters: start, transitions, and a mean and a variance for each state and column."""
     return states - 1 + states * (states - 1) + 2 * states * columns
 
 
-def fit(rows: Floats, seed: int = 1, overlap: int = 1) -> Fit | Unknown:
+def fit(rows: Floats, seed: int = 1, overlap: int = 1) -> RegimeFit | Unknown:
     """Return the model with the lowest thinned BIC, or why there is none: degenerate rows, or no regimes in them.
 
     `rows` has one row a day, oldest first, and its column `VOLATILITY` orders the states (the last one, if there are
@@ -90,7 +66,7 @@ def fit(rows: Floats, seed: int = 1, overlap: int = 1) -> Fit | Unknown:
         if model is not None and problem is None:
             models[states] = model
     usable = [each for each in found if each.problem is None]
-    best = min(usable, key=lambda each: each.thinned_bic)
+    best = min(usable, key=_thinned_bic)
     if best.states == 1:
         several = len(usable) > 1
         return Unknown("one state describes the days best" if several else f"no fit is usable: {found[-1].problem}")
@@ -98,13 +74,22 @@ def fit(rows: Floats, seed: int = 1, overlap: int = 1) -> Fit | Unknown:
     restored = RegimeModel(
         model.start, model.transitions, model.means, model.variances, _rounded(centre), _rounded(scale)
     )
-    return Fit(restored, count, overlap, tuple(found))
+    return RegimeFit(restored, count, overlap, tuple(found))
+
+
+def fit_of(request: FitRequest) -> RegimeFit | Unknown:
+    """Return the fit of a request, which depends on nothing but the request. Takes up to a second."""
+    return fit(np.array(request.rows, np.float64), request.seed, WINDOW)
+
+
+def _thinned_bic(candidate: Candidate) -> float:
+    return math.inf if candidate.thinned_bic is None else candidate.thinned_bic
 
 
 def _candidate(states: int, likelihood: float, columns: int, rows: int, overlap: int, problem: str | None) -> Candidate:
     number, thinned = parameters(states, columns), rows / overlap
     if problem is not None and not math.isfinite(likelihood):
-        return Candidate(states, -math.inf, number, math.inf, math.inf, problem)
+        return Candidate(states, None, number, None, None, problem)
     bic = -2 * likelihood + number * math.log(rows)
     return Candidate(states, likelihood, number, bic, -2 * likelihood / overlap + number * math.log(thinned), problem)
 

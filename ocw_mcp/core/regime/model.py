@@ -4,51 +4,34 @@ The forward pass gives *filtered* probabilities: those of a day depend on the ro
 probabilities and the Viterbi path depend on later rows, too, and would look ahead in a replay.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
+
+from ocw_mcp.domain.regime import RegimeModel
 
 Floats = npt.NDArray[np.float64]
 
 
-class RegimeModel(Struct, frozen=True):
-    """A Gaussian hidden Markov model with diagonal covariances, whose states are ordered by volatility, lowest first.
-
-    Means and variances are those of rows from which `centre` was subtracted, and which were divided by `scale`.
-    """
-
-    start: tuple[float, ...]
-    """The probability of each state at the first row."""
-    transitions: tuple[tuple[float, ...], ...]
-    """The probability of each state at the next row, one tuple for each state."""
-    means: tuple[tuple[float, ...], ...]
-    variances: tuple[tuple[float, ...], ...]
-    centre: tuple[float, ...]
-    scale: tuple[float, ...]
-
-    @property
-    def states(self) -> int:
-        """The number of states."""
-        return len(self.start)
-
-    def log_densities(self, rows: Floats) -> Floats:
-        """Return the logarithm of the density of each row (of the scaled rows) in each state: rows × states."""
-        scaled = (rows - np.array(self.centre)) / np.array(self.scale)
-        means, variances = np.array(self.means), np.array(self.variances)
-        squares: Floats = (scaled[:, None, :] - means) ** 2 / variances
-        logs: Floats = -0.5 * (squares + np.log(2 * np.pi * variances)).sum(axis=2)
-        return logs
+def log_densities(model: RegimeModel, rows: Floats) -> Floats:
+    """Return the logarithm of the density of each row (of the scaled rows) in each state: rows × states."""
+    scaled = (rows - np.array(model.centre)) / np.array(model.scale)
+    means, variances = np.array(model.means), np.array(model.variances)
+    squares: Floats = (scaled[:, None, :] - means) ** 2 / variances
+    logs: Floats = -0.5 * (squares + np.log(2 * np.pi * variances)).sum(axis=2)
+    return logs
 
 
 def advance(model: RegimeModel, before: Floats | None, row: Floats) -> Floats:
     """Return the filtered probabilities after one more row; `before` are those of the row before, None at the first."""
     expected = np.array(model.start) if before is None else before @ np.array(model.transitions)
-    return _update(expected, model.log_densities(row[None, :])[0])[0]
+    return _update(expected, log_densities(model, row[None, :])[0])[0]
 
 
 def filtered(model: RegimeModel, rows: Floats) -> tuple[Floats, float]:
     """Return the filtered probabilities of each row, rows × states, and the log likelihood of the scaled rows."""
-    densities, transitions = model.log_densities(rows), np.array(model.transitions)
+    densities, transitions = log_densities(model, rows), np.array(model.transitions)
     found, expected, total = np.empty_like(densities), np.array(model.start), 0.0
     for place, logs in enumerate(densities):
         found[place], gain = _update(expected, logs)
@@ -70,10 +53,10 @@ def _update(expected: Floats, logs: Floats) -> tuple[Floats, float]:
     return weights / total, float(highest + np.log(total))
 
 
-def expected_days(model: RegimeModel, probabilities: Floats, members: tuple[int, ...]) -> float:
+def expected_days(model: RegimeModel, probabilities: Floats, members: tuple[int, ...]) -> float | None:
     """Return the days until the market is expected to leave a group of states, from their probabilities today.
 
-    For a single state this is 1 / (1 − probability to stay). The result is infinite if the group cannot be left.
+    For a single state this is 1 / (1 − probability to stay). The result is None if the group cannot be left.
     """
     inside = np.array(model.transitions)[np.ix_(members, members)]
     weights = probabilities[list(members)]
@@ -82,5 +65,6 @@ def expected_days(model: RegimeModel, probabilities: Floats, members: tuple[int,
     try:
         days = np.linalg.solve(np.eye(len(members)) - inside, np.ones(len(members)))
     except np.linalg.LinAlgError:
-        return float("inf")
-    return float(weights @ days)
+        return None
+    expected = float(weights @ days)
+    return expected if math.isfinite(expected) else None

@@ -1,56 +1,17 @@
-"""The reading of the regime: a level with its probability, and hysteresis between levels."""
+"""The levels of a model: which states they have, their probabilities, and the hysteresis between them."""
 
-from enum import StrEnum
 from typing import Final
 
 import numpy as np
 from msgspec import Struct
 
 from ocw_mcp.core.regime.model import Floats
+from ocw_mcp.domain.regime import LEVELS, Level
 
 LEAST_PROBABILITY: Final = 0.8
 """The least filtered probability with which a day counts for a level."""
 CALMER_DAYS: Final = 5
 """The consecutive days that must count for a calmer level before the level falls. It rises on the first day."""
-
-
-class Level(StrEnum):
-    """A level of volatility, relative to the days from which the model was fitted; the calmest first."""
-
-    CALM = "calm"
-    NORMAL = "normal"
-    TURBULENT = "turbulent"
-
-
-LEVELS: Final = tuple(Level)
-
-
-class RegimeReading(Struct, frozen=True):
-    """The regime known at the close of a day, from the data up to this close."""
-
-    at: int
-    """The time (ms) of the close."""
-    level: Level
-    """The level after hysteresis."""
-    probability: float
-    """The filtered probability of this level. It may be small while the level waits for a confirmation."""
-    state: int
-    """The most probable state, 0 the calmest."""
-    probabilities: tuple[float, ...]
-    """The filtered probability of each state, the calmest first."""
-    expected_days: float
-    """The days until the market is expected to leave the level, from the transitions of the model."""
-    since: int
-    """The time (ms) of the close at which the level began."""
-    volatility: float
-    """The realised volatility of 14 days, as a share of the price a year."""
-    fitted_at: int
-    """The time (ms) of the last close that the model was fitted from."""
-
-    @property
-    def states(self) -> int:
-        """The number of states of the model."""
-        return len(self.probabilities)
 
 
 def level_of(state: int, states: int) -> Level:

@@ -4,11 +4,14 @@ from decimal import Decimal
 
 import msgspec
 
+from ocw_mcp.domain.macro import Quadrant
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Side
+from ocw_mcp.domain.regime import Level
 from ocw_mcp.domain.state import Mode, TradingState
 from ocw_mcp.domain.time import DAY, MINUTE
+from ocw_mcp.domain.unknown import Unknown
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -95,5 +98,11 @@ class AccountView(msgspec.Struct, frozen=True):
     """The time until the exchange takes entries again; 0 if it takes them now."""
     adopted: str = ""
     """What stands of a position in this symbol that the book did not open; empty if there is none."""
+    regime: Level | Unknown = Unknown("not read")
+    """The level of the market regime."""
+    macro: Quadrant | Unknown = Unknown("not read")
+    """The macro regime."""
+    anomaly: float | Unknown = Unknown("not read")
+    """The quantile of the symbol's anomaly, 0..1."""
     begun: bool = True
     """Whether the book's first day has begun; before that the engine only reads history."""

@@ -24,6 +24,7 @@ from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import SECOND
+from ocw_mcp.domain.unknown import Unknown
 
 WAY: Final = {Side.BUY: "long", Side.SELL: "short"}
 
@@ -116,6 +117,13 @@ def _at_most(code: RefusalCode, limit: Decimal, actual: Decimal | None, missing:
     if actual is None:
         return Verdict(code, ShareText(limit), missing, UNLIMITED)
     return all_or_nothing(code, ShareText(limit), ShareText(actual), passes=actual <= limit)
+
+
+def anomaly(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Refuse entries while the symbol's last hour is too unusual. An unknown anomaly passes."""
+    limit, actual = policies.anomaly.max_entry_quantile, account.anomaly
+    known = None if isinstance(actual, Unknown) else Decimal(f"{actual:.4f}")
+    return _at_most(RefusalCode.ANOMALY, limit, known, "not known")
 
 
 def _daily_loss(account: AccountView, policies: Policies) -> LimitUse:
@@ -215,6 +223,7 @@ LIMITS: Final[tuple[EntryLimit, ...]] = (
     EntryLimit((), RefusalCode.PRICE_BAND, judge=price_band, one_side=True),
     EntryLimit(("price.max_move",), RefusalCode.PRICE_MOVED, judge=price_moved),
     EntryLimit(("book.max_spread",), RefusalCode.SPREAD, judge=spread),
+    EntryLimit(("anomaly.max_entry_quantile",), RefusalCode.ANOMALY, judge=anomaly),
     EntryLimit(("daily_loss.max_share",), RefusalCode.DAILY_LOSS, judge=daily_loss, usage=(_daily_loss,)),
     EntryLimit(
         ("losses.in_a_row", "losses.pause_s"), RefusalCode.LOSSES_IN_A_ROW, judge=losses_in_a_row, usage=(_losses,)

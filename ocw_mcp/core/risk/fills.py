@@ -2,7 +2,8 @@
 
 An entry is cleared at its worst expected price. A fill can still exceed a limit: if its price is worse than expected,
 if its quantity is larger than ordered, or if the reserved budget was released before the fill. Only the part of an
-excess that the fills caused counts, and not the part that a later market move caused.
+excess that the fills caused counts, and not the part that a later market move caused. The limits are those of the
+regimes at the fill: a part of an entry that was cleared in a calmer market counts as caused by the fill.
 """
 
 from collections.abc import Sequence
@@ -16,10 +17,13 @@ from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.limits import LIMITS
 from ocw_mcp.core.risk.prices import propose, smallest, smallest_at
 from ocw_mcp.core.risk.verdict import Judge, ShareText, Verdict
+from ocw_mcp.domain.macro import Quadrant
 from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to
 from ocw_mcp.domain.orders import OrderIntent, OrderType
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.regime import Level
+from ocw_mcp.domain.unknown import Unknown
 
 _EXPOSURES: Final = tuple(limit for limit in LIMITS if limit.at_fill not in ("", "stop"))
 """The limits on the size of orders, positions and exposure that fills can exceed; not those on the stop."""
@@ -47,6 +51,9 @@ class FilledEntry(msgspec.Struct, frozen=True):
     stop: Decimal
     cost: Decimal
     cleared_equity: Decimal
+    cleared_regime: Level | Unknown
+    cleared_macro: Quadrant | Unknown
+    """The market regime and the macro regime with which the entry was cleared."""
     beyond: LimitExcess
 
 
@@ -146,9 +153,18 @@ def _exposures(entered: FilledEntry, policies: Policies) -> list[tuple[Excess, D
         # A higher price of a fill also lowers equity.
         over, caused = (actual - most) * unit, getattr(entered.beyond, limit.at_fill)
         caused *= ONE if of_order else ONE + most
-        if min(over, caused) > most * unit * TOLERANCE:
+        if min(over, caused) <= most * unit * TOLERANCE:
+            # The limit may be lower than at the order; then only what this entry filled is too large.
+            then = _value(_verdict(limit.judge, entered.intent, _as_cleared(entered), policies).limit) or most
+            over = min(over, caused + min(max(ZERO, then - most) * unit, entered.cost))
+        if over > most * unit * TOLERANCE:
             found.append((_excess(verdict, str(verdict.limit)), over))
     return found
+
+
+def _as_cleared(entered: FilledEntry) -> AccountView:
+    """Return the account in the regimes with which the entry was cleared."""
+    return msgspec.structs.replace(entered.account, regime=entered.cleared_regime, macro=entered.cleared_macro)
 
 
 def _verdict(

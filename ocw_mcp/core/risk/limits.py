@@ -5,12 +5,15 @@ from typing import Final
 from ocw_mcp.core.risk import admission, sizes
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.verdict import EntryLimit, Limit, LimitUse, count
-from ocw_mcp.domain.policies import Policies, policy_keys, value_of, value_text
+from ocw_mcp.domain.policies import Policies, ScalePolicy, policy_keys, value_of, value_text
 from ocw_mcp.domain.policy_table import HIGHER, stricter_of
 from ocw_mcp.domain.reasons import RefusalCode
 
 LIMITS: Final[tuple[EntryLimit, ...]] = (*admission.LIMITS, *sizes.LIMITS)
 """The limits on an entry, in the order in which the first refusal is shown: limits on size come last."""
+
+
+SCALES: Final = tuple(f"scale.{key}" for key, declared in ScalePolicy.model_fields.items() if stricter_of(declared))
 
 
 def reductions_in_a_minute(account: AccountView, policies: Policies) -> LimitUse:
@@ -24,8 +27,8 @@ OTHER_LIMITS: Final[tuple[Limit, ...]] = (
         meaning="a market entry is sized, checked and limited at a price worse than the last price by this share",
     ),
     Limit(
-        ("scale.regime_unknown", "scale.macro_unknown"),
-        meaning="size limits are multiplied by these factors while the regime and the macro reading are unknown",
+        SCALES,
+        meaning="size limits are multiplied by the factors of the market regime and the macro regime",
     ),
     Limit(("tainted.policy",), meaning="an entry must pass two policies if the agent read text of others before"),
     Limit(("pace.reductions_per_minute",), RefusalCode.REDUCTION_RATE, usage=(reductions_in_a_minute,)),
@@ -63,7 +66,7 @@ TAINTED_KEYS: Final = {key for limit in LIMITS for key in limit.keys} - {
     "correlated.symbols",
     "losses.pause_s",
     "approval.answer_s",
-} | {"order.price_allowance", "scale.regime_unknown", "scale.macro_unknown"}
+} | {"order.price_allowance", *SCALES}
 """The keys in which the `[tainted]` policy must not be looser; the subtracted keys come from the usual policy only."""
 
 AT_MOST: Final = "at most"

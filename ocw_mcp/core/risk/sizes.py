@@ -23,24 +23,39 @@ from ocw_mcp.core.risk.verdict import (
     count,
     of_usage,
 )
+from ocw_mcp.domain.macro import Quadrant
 from ocw_mcp.domain.margin import Brackets, allowed_maintenance
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.policies import Policies, ScalePolicy
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.regime import Level
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import iso
+from ocw_mcp.domain.unknown import Unknown
 
 
-def exposure_scale(policy: ScalePolicy) -> Decimal:
-    """Return the factor on size limits while market regime and macro reading are unknown: so far, always."""
-    return min(ONE, policy.regime_unknown * policy.macro_unknown)
+def exposure_scale(policy: ScalePolicy, regime: Level | Unknown, macro: Quadrant | Unknown) -> Decimal:
+    """Return the factor on size limits in a market regime and a macro regime: at most 1."""
+    return min(ONE, regime_factor(policy, regime) * macro_factor(policy, macro))
+
+
+def regime_factor(policy: ScalePolicy, regime: Level | Unknown) -> Decimal:
+    """Return the factor of the market regime."""
+    factor: Decimal = getattr(policy, f"regime_{'unknown' if isinstance(regime, Unknown) else regime.value}")
+    return factor
+
+
+def macro_factor(policy: ScalePolicy, macro: Quadrant | Unknown) -> Decimal:
+    """Return the factor of the macro regime, which may be above 1."""
+    factor: Decimal = getattr(policy, f"macro_{'unknown' if isinstance(macro, Unknown) else macro.value}")
+    return factor
 
 
 def _scaled(key: str, limit: Decimal, used: Decimal, account: AccountView, policies: Policies) -> LimitUse:
     """Return the use of a limit that is a share of equity and multiplied by `exposure_scale`."""
-    scale = exposure_scale(policies.scale)
+    scale = exposure_scale(policies.scale, account.regime, account.macro)
     return LimitUse(key, limit * scale, used, account.equity, scale)
 
 
@@ -149,7 +164,8 @@ def loss_at_stop(entry: Proposal, policies: Policies) -> Decimal | None:
 def stop_distance_at(room: Decimal, entry: Proposal, account: AccountView, policies: Policies) -> Decimal:
     """Return the distance of the stop (share of the price) at which the limit on risk lets `room` (quote) pass."""
     notional, way = account.symbol_notional + room, entry.intent.side.sign
-    loss = policies.risk.max_share * exposure_scale(policies.scale) * account.equity / notional
+    scale = exposure_scale(policies.scale, account.regime, account.macro)
+    loss = policies.risk.max_share * scale * account.equity / notional
     stop = entry.adverse * (ONE - way * (loss - policies.risk.gap_allowance))
     return (entry.begins - stop) * way / entry.begins
 

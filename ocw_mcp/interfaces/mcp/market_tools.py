@@ -7,7 +7,7 @@ import msgspec
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from ocw_mcp.domain.metrics import INDICATORS
+from ocw_mcp.domain.metrics import DERIVATIVES, INDICATORS
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import Snapshot, SymbolView
 from ocw_mcp.domain.time import iso
@@ -17,6 +17,7 @@ from ocw_mcp.interfaces.mcp.account_tools import position_of, position_text
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cursor_of, older_line, place_of
 from ocw_mcp.interfaces.mcp.results import Meta, Readings, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, make, meta, respond, text_of
+from ocw_mcp.render.outlook_text import macro_name, regime_name
 from ocw_mcp.render.quotations import note_line
 from ocw_mcp.render.readings_text import (
     LEVEL_DIGITS,
@@ -44,7 +45,6 @@ KEY_INDICATORS = ("close", "rsi_14", "adx_14", "atr_14", "macd_histogram", "ema_
 
 _PRICES = ("last", "return_1h", "return_4h", "return_24h")
 _PLACES_NAMED = 12
-_NOT_BUILT = dict.fromkeys(("liquidations", "perp_spot_basis"), "no data source yet")
 _NOTHING_LEARNS = {"learned": "no learning yet; the rules use the parameters of the policy file"}
 
 
@@ -89,17 +89,14 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
     async def derivatives_get_summary(
         symbol: str | None = None,
     ) -> Annotated[CallToolResult, results.DerivativesResult]:
-        """Funding, open interest, taker flow, top traders, and their composite (-1..1)."""
+        """Derivatives readings and their composite (-1..1)."""
         facade = get_facade()
         reasons = _Reasons()
         symbols = {name: _derivatives(view, reasons) for name, view in facade.snapshot(symbol).symbols.items()}
-        result = results.DerivativesResult(
-            meta=meta(facade), symbols=symbols, unknown=reasons.texts(), unavailable=_NOT_BUILT
-        )
+        result = results.DerivativesResult(meta=meta(facade), symbols=symbols, unknown=reasons.texts(), unavailable={})
         views, unknowns = facade.snapshot(symbol).symbols.values(), Unknowns()
         lines = [f"{view.symbol}: {derivatives_line(view, unknowns) or 'none known'}" for view in views]
-        missing = [f"{name}: unavailable, {why}" for name, why in _NOT_BUILT.items()]
-        return respond(result, *lines, *unknowns.lines(), *missing)
+        return respond(result, *lines, *unknowns.lines())
 
     async def regime_get_current() -> Annotated[CallToolResult, results.RegimeResult]:
         """Market and macro regime, and their factor on size limits."""
@@ -107,7 +104,8 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         snapshot = facade.snapshot()
         readings = {"regime": snapshot.regime, "macro": snapshot.macro}
         unavailable = {name: each.reason for name, each in readings.items() if isinstance(each, Unknown)}
-        known = {name: None if isinstance(each, Unknown) else each for name, each in readings.items()}
+        names = {"regime": regime_name(snapshot), "macro": macro_name(snapshot)}
+        known = {name: None if name in unavailable else text for name, text in names.items()}
         result = results.RegimeResult(meta=meta(facade), scale=snapshot.scale, unavailable=unavailable, **known)
         lines = [f"{name}: {each or f'unavailable, {unavailable[name]}'}" for name, each in known.items()]
         scale = f"size limits are scaled by {result.scale}; an unknown regime takes its most conservative value"
@@ -264,4 +262,4 @@ def _symbol(facade: "Facade", view: SymbolView, reasons: _Reasons, names: tuple[
 
 
 def _derivatives(view: SymbolView, reasons: _Reasons) -> Readings:
-    return reasons.numbers(view.symbol, view.derivatives, type(view.derivatives).__struct_fields__)
+    return reasons.numbers(view.symbol, view.derivatives, DERIVATIVES)

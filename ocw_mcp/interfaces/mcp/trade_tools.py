@@ -245,7 +245,7 @@ def _preview(facade: "Facade", leg: Leg, seen: "Previewed", quantity: Decimal | 
     refusal = None if checked.needs_approval else checked.refusal
     notional, leverage = notional_of(checked), checked.leverage or intent.leverage
     actual = {each.code: each.actual for each in checked.limits}
-    scale, asked = facade.policies.scale, "the whole position"
+    asked = "the whole position"
     if leg.action.adds_risk:
         given = {"size": leg.size, "risk": leg.risk} if quantity is None else {"quantity": quantity}
         asked = " ".join(f"{name} {plain(value)}" for name, value in given.items() if value is not None)
@@ -272,7 +272,7 @@ def _preview(facade: "Facade", leg: Leg, seen: "Previewed", quantity: Decimal | 
         target=intent.target_at,
         leverage=None if leverage is None else str(leverage),
         scale=account.scale,
-        scale_reason=f"regime unknown {plain(scale.regime_unknown)}, macro unknown {plain(scale.macro_unknown)}",
+        scale_reason=account.scale_reason,
         expires_at=intent.expires_at,
     )
     share = f"{result.quantity} = {float(result.size or 0):.2%} of equity"

@@ -188,13 +188,11 @@ class FuturesAnswers(Answers):
         oldest = max(now - _REACH, self.market.begins_at) if start is None else start
         stamped_until = now if end is None else end
         ends = range(now // length * length, oldest - 1, -length)
-        stamps = [(each, _stamp(each, length)) for each in ends]
-        stamps = [(each, stamp) for each, stamp in stamps if oldest <= stamp <= stamped_until]
         rows = []
         # Without startTime the latest rows count, with it the first ones.
-        for each, stamp in stamps if start is None else reversed(stamps):
-            found = row(each, length)
-            if found is not None:
+        for each in ends if start is None else reversed(ends):
+            stamp = _stamp(each, length)
+            if oldest <= stamp <= stamped_until and (found := row(each, length)) is not None:
                 rows.append(found | {"timestamp": stamp})
             if len(rows) == limit:
                 break

@@ -19,8 +19,11 @@ INTERVALS: Final = {
     "1w": 7 * DAY,
 }
 """The lengths (ms) of the candles that the sandbox streams; seconds on spot only. A stream of months stays mute."""
-UPDATES: Final = {"": 250, "@100ms": 100, "@250ms": 250, "@500ms": 500}
-"""The period (ms) of an order book on futures, by the end of its stream's name."""
+UPDATES: Final = {"": 250, "@0ms": 100, "@100ms": 100, "@250ms": 250, "@500ms": 500}
+"""The period (ms) of an order book on futures, by the end of its stream's name.
+
+The exchange calls `@0ms` real time (its change log of 2020-01-06); the sandbox has no more than one state in 100 ms.
+"""
 SPOT_UPDATES: Final = {"": SECOND, "@100ms": 100, "@1000ms": SECOND}
 """The same on spot."""
 LEVELS: Final = 1_000
@@ -28,12 +31,16 @@ LEVELS: Final = 1_000
 
 
 class Route(StrEnum):
-    """The parts of the futures host, each with its own streams. Spot has one part with all streams."""
+    """The parts of the futures host, each with its own streams. Spot has one part with all streams.
+
+    `ALL` is a part of the sandbox only, for clients that read all streams of another host on one path.
+    """
 
     PUBLIC = "public"
     MARKET = "market"
     PRIVATE = "private"
     SPOT = "spot"
+    ALL = "all"
 
 
 class Topic(StrEnum):
@@ -115,7 +122,7 @@ def parse_stream(name: str, product: Product) -> Stream | None:
     if found := re.fullmatch(r"depth(5|10|20)?(@\d+ms)?", rest):
         every_by_name = UPDATES if product is Product.UM else SPOT_UPDATES
         period = every_by_name.get(found[2] or "")
-        if period is None:
+        if period is None or (found[1] and found[2] == "@0ms"):
             return None
         topic = Topic.PARTIAL_DEPTH if found[1] else Topic.DEPTH
         return _stream(name, product, topic, period, symbol.upper(), levels=int(found[1] or LEVELS))
@@ -159,7 +166,7 @@ def parse_path(path: str, product: Product) -> StreamPath | None:
     given = dict(parse_qsl(query, keep_blank_values=True))
     parts = [unquote(part) for part in place.strip("/").split("/")]
     route = Route.SPOT if product is Product.SPOT else Route.PUBLIC
-    if product is Product.UM and parts[0] in (Route.PUBLIC, Route.MARKET, Route.PRIVATE):
+    if product is Product.UM and parts[0] in (Route.PUBLIC, Route.MARKET, Route.PRIVATE, Route.ALL):
         route = Route(parts.pop(0))
     if not parts or parts[0] not in ("ws", "stream"):
         return None

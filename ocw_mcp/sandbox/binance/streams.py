@@ -86,7 +86,8 @@ class StreamHub:
 
     def _source(self, name: str, route: Route) -> Source | None:
         stream = parse_stream(name, self.product)
-        return self._channels.source(stream) if stream is not None and stream.route is route else None
+        known = stream is not None and route in (stream.route, Route.ALL)
+        return self._channels.source(stream) if stream is not None and known else None
 
 
 class StreamConnection:

@@ -34,14 +34,14 @@ def history() -> RegimeHistory:
         request = tracker.close(candle)
         found.days.append(RegimeDay(candle, tracker.reading))
         if request is not None:
-            tracker.take(request, FIT)
+            tracker.take(request.at, FIT)
             found.refits.append(Refit(request.at, FIT))
     return found
 
 
 def test_report_counts_levels_and_days_without_a_regime() -> None:
     found = report(history())
-    assert (found["days"], found["days_known"], found["used_by_engine"]) == (170, 83, False)
+    assert (found["days"], found["days_known"]) == (170, 83)
     assert found["unknown"] == {
         "needs 28 daily candles without a gap": 27,
         "a fit needs 60 days with features": 59,
@@ -65,11 +65,11 @@ def test_report_counts_levels_and_days_without_a_regime() -> None:
     json.dumps(found, allow_nan=False)
 
 
-def test_text_says_that_the_engine_does_not_use_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_says_what_a_book_does_with_the_regime(capsys: pytest.CaptureFixture[str]) -> None:
     for part in text(report(history(), each_day=False)):
         terminal().print(part)
     out = capsys.readouterr().out
-    assert "the engine does not use this regime yet" in out
+    assert "a book reads the regime of the symbol scale.regime_symbol" in " ".join(out.split())
     assert "turbulent" in out
     assert "too sure" in out
 

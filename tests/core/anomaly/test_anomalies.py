@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from ocw_mcp.core.anomaly.detector import LEAST_PAST, WINDOW, AnomalyDetector, AnomalyReading, AnomalyState
+from ocw_mcp.core.anomaly.detector import LEAST_PAST, WINDOW, AnomalyDetector, AnomalyState
 from ocw_mcp.core.anomaly.distance import CUT, distance, scales, shrunk_covariance
+from ocw_mcp.domain.anomaly import AnomalyReading
 from ocw_mcp.domain.unknown import Unknown
 from tests.support.regimes import draws
 
@@ -55,13 +56,13 @@ def test_distance_is_that_of_the_scaled_and_shrunk_window() -> None:
     away = (row - centre) / deviations
     expected = math.sqrt(away @ np.linalg.inv(shrunk_covariance(cut)) @ away)
     found = distance(window, row)
-    assert found.value == pytest.approx(expected)
+    assert found.values == pytest.approx(expected)
     assert found.parts.sum() == pytest.approx(expected**2)
 
 
 def test_distance_does_not_depend_on_units() -> None:
     window, row, units = np.array(rows_of(2, 60), float), np.array([3.0, -4.0, 9.0]), np.array([1e-4, 50.0, 1e6])
-    assert distance(window * units + 7, row * units + 7).value == pytest.approx(distance(window, row).value)
+    assert distance(window * units + 7, row * units + 7).values == pytest.approx(distance(window, row).values)
 
 
 def test_one_crash_in_the_window_does_not_hide_the_next() -> None:
@@ -69,7 +70,7 @@ def test_one_crash_in_the_window_does_not_hide_the_next() -> None:
     crashed = calm.copy()
     crashed[50] = (-80.0, 60.0, 90.0)
     crash = np.array([-40.0, 30.0, 45.0])
-    assert distance(crashed, crash).value > 0.6 * distance(calm, crash).value
+    assert distance(crashed, crash).values > 0.6 * distance(calm, crash).values
 
 
 def test_usual_row_is_read_as_usual_and_a_crash_as_unusual() -> None:
@@ -82,7 +83,7 @@ def test_usual_row_is_read_as_usual_and_a_crash_as_unusual() -> None:
 
 def test_tested_row_is_not_in_its_own_window() -> None:
     window = np.array(rows_of(1, WARM)[-WINDOW:], float)
-    assert last(-30.0, 2.0, 1.0).distance == pytest.approx(distance(window, np.array([-30.0, 2.0, 1.0])).value)
+    assert last(-30.0, 2.0, 1.0).distance == pytest.approx(distance(window, np.array([-30.0, 2.0, 1.0])).values)
 
 
 def test_quantile_is_the_share_of_smaller_earlier_distances() -> None:
@@ -90,7 +91,7 @@ def test_quantile_is_the_share_of_smaller_earlier_distances() -> None:
     values = [
         distance(
             np.array(rows_of(4, WARM + 5)[at - WINDOW : at], float), np.array(rows_of(4, WARM + 5)[at], float)
-        ).value
+        ).values
         for at in range(WINDOW, WARM + 5)
     ]
     for back in range(1, 6):
@@ -154,3 +155,46 @@ def test_memory_is_bounded() -> None:
     for at, row in enumerate(rows_of(8, 250)):
         found.test(WARM + at, row)
     assert (len(found.state().rows), len(found.state().past)) == (WINDOW, 199)
+
+
+@pytest.mark.parametrize("missing", [(), (2,), (1, 2)])
+@pytest.mark.parametrize("cut", [0, 30, 150, WARM + 20])
+def test_warming_equals_testing_row_by_row(missing: tuple[int, ...], cut: int) -> None:
+    rows = [tuple(None if at in missing else value for at, value in enumerate(row)) for row in rows_of(8, WARM + 21)]
+    tested, warmed_up = AnomalyDetector(NAMES), AnomalyDetector(NAMES)
+    read(rows[:-1], tested)
+    read(rows[:cut], warmed_up)
+    warmed_up.warm(rows[cut:-1])
+    one, other = tested.test(WARM + 20, rows[-1]), warmed_up.test(WARM + 20, rows[-1])
+    assert isinstance(one, AnomalyReading)
+    assert isinstance(other, AnomalyReading)
+    assert one.quantile == other.quantile
+    assert dict(one.drivers) == pytest.approx(dict(other.drivers))
+
+
+def test_warming_with_changing_features_equals_testing_row_by_row() -> None:
+    rows: Rows = [(one, two if at % 3 else None, three) for at, (one, two, three) in enumerate(rows_of(8, WARM + 40))]
+    tested, warmed_up = AnomalyDetector(NAMES), AnomalyDetector(NAMES)
+    read(rows, tested)
+    warmed_up.warm(rows)
+    assert warmed_up.state() == tested.state()
+
+
+@pytest.mark.parametrize("every", [1, 7, 1_000])
+def test_reading_is_the_same_however_often_readings_were_asked_for(every: int) -> None:
+    rows, tested, lazy = rows_of(9, WARM + 150), AnomalyDetector(NAMES), AnomalyDetector(NAMES)
+    expected, found = read(rows, tested)[-1], None
+    for at, row in enumerate(rows):
+        lazy.add(row)
+        if at % every == 0 or row is rows[-1]:
+            found = lazy.read(at)
+    assert found == expected
+
+
+def test_far_row_has_a_feature_beyond_its_usual_values() -> None:
+    found = AnomalyDetector(NAMES)
+    for row in rows_of(1, WINDOW - 1):
+        assert not found.is_far((99.0, 0.0, 0.0))
+        found.add(row)
+    found.add((0.0, 0.0, 0.0))
+    assert [found.is_far((each, 0.0, None)) for each in (0.1, 99.0, -99.0)] == [False, True, True]

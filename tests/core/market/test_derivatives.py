@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.core.market.derivatives import ROWS_KEPT, STALE_AFTER, WEIGHTS, Derivatives, composite
+from ocw_mcp.core.market.composite import WEIGHTS, composite, composite_parts
+from ocw_mcp.core.market.derivatives import ROWS_KEPT, STALE_AFTER, Derivatives, DerivativesState
+from ocw_mcp.domain.extremes import EXTREMES, extreme_readings
 from ocw_mcp.domain.market import Funding, Metrics
+from ocw_mcp.domain.metrics import DERIVATIVES
 from ocw_mcp.domain.snapshot import DerivativesView
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown
@@ -52,8 +55,9 @@ def is_unknown(value: Any, clause: str) -> bool:
     return isinstance(value, Unknown) and clause in value.reason
 
 
-def test_derivatives_readings_have_the_names_of_snapshot_fields() -> None:
-    assert set(Derivatives().values(NOW)) == set(DerivativesView.__struct_fields__)
+def test_derivatives_readings_have_the_names_of_metrics() -> None:
+    assert {*Derivatives().values(NOW), "liquidations_1h"} == set(DERIVATIVES)
+    assert {*DERIVATIVES, "parts", "extremes"} == set(DerivativesView.__struct_fields__)
 
 
 def test_derivatives_readings_are_unknown_before_the_first_row() -> None:
@@ -126,7 +130,7 @@ def test_row_or_funding_rate_not_later_than_the_last_is_ignored() -> None:
 
 
 @given(
-    names=st.permutations(DerivativesView.__struct_fields__),
+    names=st.permutations(sorted({*DERIVATIVES} - {"liquidations_1h"})),
     missing=st.sets(st.integers(0, FULL - 1), max_size=5),
     late=st.sampled_from([0, STALE_AFTER + 1]),
 )
@@ -146,9 +150,94 @@ def test_one_day_of_rows_is_kept_and_restored() -> None:
     assert again.values(NOW) == derivatives.values(NOW)
 
 
+def premium(at: int, share: float, **changes: Any) -> Metrics:
+    return Metrics("BTCUSDT", at, perp_price=100.0 * (1 + share), index_price=100.0, **changes)
+
+
+def test_basis_is_the_mean_premium_of_an_hour_per_year() -> None:
+    hour = [row(ago, perp_price=100.0 + ago, index_price=100.0) for ago in range(11, -1, -1)]
+    mean = sum(ago / 100 for ago in range(12)) / 12
+    older = row(12, perp_price=900.0, index_price=100.0)
+    assert reading(reported(older, *hour), "basis") == pytest.approx(mean * 3 * 365)
+    assert is_unknown(reading(reported(*hour[:5]), "basis", NOW - 7 * STEP), "has 5")
+    assert is_unknown(reading(reported(row()), "basis"), "no index price")
+
+
+def test_basis_counts_one_premium_of_each_five_minutes() -> None:
+    rows = [premium(NOW - ago * STEP, 0.001) for ago in range(11, -1, -1)]
+    derivatives = reported(*rows)
+    before = reading(derivatives, "basis")
+    for second in range(1, 240, 60):
+        derivatives.take(premium(NOW + second * 1000, 0.013, is_interim=True))
+    # The last of the four minutes replaces the others.
+    assert before == pytest.approx(0.001 * 1095)
+    assert reading(derivatives, "basis", NOW + 4 * MINUTE) == pytest.approx((12 * 0.001 + 0.013) / 13 * 1095)
+
+
+def test_basis_is_unknown_if_the_last_premium_is_old() -> None:
+    rows = [premium(NOW - ago * STEP, 0.001) for ago in range(11, -1, -1)]
+    assert is_unknown(reading(reported(*rows), "basis", NOW + STALE_AFTER + 1), "15 min old")
+
+
+def test_interim_open_interest_is_compared_with_a_day_before() -> None:
+    derivatives = reported(*a_day())
+    at = NOW + 90_000
+    derivatives.take(Metrics("BTCUSDT", at, 1_200.0, 132_000.0, is_interim=True))
+    assert reading(derivatives, "open_interest_change_24h", at) == pytest.approx(0.2)
+    assert derivatives.parts(at)["open_interest"] == pytest.approx(0.1 * math.tanh(2))
+    again = Derivatives()
+    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(derivatives.state()), type=DerivativesState))
+    assert again.values(at) == derivatives.values(at)
+    # The row of the next five minutes counts instead.
+    derivatives.take(row(-1, open_interest=1_100.0))
+    assert reading(derivatives, "open_interest_change_24h", NOW + STEP) == pytest.approx(0.1)
+
+
+@given(st.permutations(range(60)), st.integers(0, 2**60 - 1))
+def test_rows_and_columns_may_come_in_any_order(order: list[int], split: int) -> None:
+    rows = [row(ago, top_positions_ratio=1.5 + ago % 7 / 100) for ago in range(59, -1, -1)]
+    late = Derivatives()
+    parts = []
+    for place in order:
+        if split >> place & 1:
+            parts.append(msgspec.structs.replace(rows[place], top_positions_ratio=None, open_interest=None))
+            parts.append(
+                Metrics("BTCUSDT", rows[place].at, 1_000.0, top_positions_ratio=rows[place].top_positions_ratio)
+            )
+        else:
+            parts.append(rows[place])
+    for each in parts:
+        late.take(each)
+        late.take(each)
+    assert late.values(NOW) == reported(*rows).values(NOW)
+    assert late.state() == reported(*rows).state()
+
+
+def test_readings_are_extreme_from_the_documented_sizes() -> None:
+    sizes = {
+        "funding_8h": (0.0005, -0.0005),
+        "open_interest_change_24h": (0.1, -0.1),
+        "taker_ratio_1h": (1.1501, 0.8499),
+        "long_short_z": (1.5, -1.5),
+        "liquidations_1h": (5e6,),
+        "basis": (0.3, -0.3),
+    }
+    assert sizes.keys() == EXTREMES.keys()
+    for name, values in sizes.items():
+        for value in values:
+            neutral = EXTREMES[name].neutral
+            assert extreme_readings({name: value}) == (name,)
+            assert extreme_readings({name: neutral + (value - neutral) * 0.99}) == ()
+    assert extreme_readings({"basis": Unknown("none"), "composite": 9.0}) == ()
+
+
 def components(**known: float) -> dict[str, Any]:
     names = ("funding_8h", "taker_ratio_1h", "long_short_z", "open_interest_change_24h", "price_change_24h")
     return {name: known.get(name, Unknown("not reported")) for name in names}
+
+
+def joined(readings: dict[str, Any]) -> Any:
+    return composite(composite_parts(readings))
 
 
 def test_high_funding_is_bearish_and_a_high_taker_ratio_bullish() -> None:
@@ -156,21 +245,21 @@ def test_high_funding_is_bearish_and_a_high_taker_ratio_bullish() -> None:
         funding_8h=0.0005, taker_ratio_1h=1.15, long_short_z=1.5, open_interest_change_24h=0.1, price_change_24h=0.02
     )
     one = math.tanh(1)
-    assert composite(extreme) == pytest.approx(one * (-0.35 + 0.30 - 0.25 + 0.10))
+    assert joined(extreme) == pytest.approx(one * (-0.35 + 0.30 - 0.25 + 0.10))
 
 
 def test_rising_open_interest_favours_the_direction_of_the_price() -> None:
     known = {"funding_8h": 0.0, "taker_ratio_1h": 1.0, "open_interest_change_24h": 0.1}
-    up, down, still = (composite(components(**known, price_change_24h=moved)) for moved in (0.02, -0.02, 0.0))
+    up, down, still = (joined(components(**known, price_change_24h=moved)) for moved in (0.02, -0.02, 0.0))
     assert up == pytest.approx(0.1 * math.tanh(1))
     assert down == pytest.approx(-0.1 * math.tanh(1))
     assert still == 0
 
 
 def test_composite_of_too_few_known_components_is_unknown() -> None:
-    half = composite(components(funding_8h=-0.0005, taker_ratio_1h=1.0))
+    half = joined(components(funding_8h=-0.0005, taker_ratio_1h=1.0))
     assert half == pytest.approx(0.35 * math.tanh(1))
-    assert composite(components(funding_8h=-0.0005)) == Unknown(
+    assert joined(components(funding_8h=-0.0005)) == Unknown(
         "too little is known of derivatives: no taker flow, long short, open interest"
     )
 
@@ -190,6 +279,6 @@ def test_composite_of_too_few_known_components_is_unknown() -> None:
     )
 )
 def test_composite_is_between_minus_one_and_one(readings: dict[str, Any]) -> None:
-    value = composite(readings)
+    value = joined(readings)
     assert isinstance(value, Unknown) or -1 <= value <= 1
     assert sum(WEIGHTS.values()) == pytest.approx(1)

@@ -104,3 +104,22 @@ def test_sign_says_who_was_liquidated() -> None:
             take(market, candle(T0 + minute * MINUTE, 1.0), longs, shorts)
         value = market.symbols[BTC].liquidations.value()
         assert value == pytest.approx(sign * 1.5 * 5 / 60)
+
+
+def hour_of(market: Market) -> Reading:
+    return market.symbols[BTC].derivatives_view(T0).liquidations_1h
+
+
+def test_liquidated_notional_of_an_hour_is_known_after_an_hour() -> None:
+    market = Market(MINUTE, (BTC,))
+    for minute in range(HOUR // MINUTE):
+        assert isinstance(hour_of(market), Unknown)
+        bar = Candle(BTC, T0 + minute * MINUTE, MINUTE, 100.0, 101.0, 99.0, 100.0 + minute % 2, 1.0)
+        take(market, bar, 700.0, 300.0)
+    assert hour_of(market) == pytest.approx(1_000 * (100 + 101) * 30)
+    assert market.symbols[BTC].derivatives_view(T0).extremes == ("liquidations_1h",)
+    assert market.symbols[BTC].derivatives_value("liquidations_1h", T0) == hour_of(market)
+    take(market, candle(T0 + HOUR, 1.0), 0.0)
+    assert hour_of(market) == pytest.approx(1_000 * (101 * 30 + 100 * 29))
+    take(market, candle(T0 + HOUR + MINUTE, 1.0), None)
+    assert isinstance(hour_of(market), Unknown)

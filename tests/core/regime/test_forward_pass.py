@@ -6,7 +6,8 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from ocw_mcp.core.regime.model import RegimeModel, advance, expected_days, filtered
+from ocw_mcp.core.regime.model import advance, expected_days, filtered
+from ocw_mcp.domain.regime import RegimeModel
 from tests.support.regimes import Floats, draws
 
 
@@ -76,4 +77,4 @@ def test_expected_days_of_two_states_equal_the_survival_sum() -> None:
 
 def test_state_that_is_never_left_lasts_forever() -> None:
     model = RegimeModel((1.0, 0.0), ((1.0, 0.0), (0.5, 0.5)), ((0.0,), (1.0,)), ((1.0,), (1.0,)), (0.0,), (1.0,))
-    assert expected_days(model, np.array([1.0, 0.0]), (0,)) == math.inf
+    assert expected_days(model, np.array([1.0, 0.0]), (0,)) is None

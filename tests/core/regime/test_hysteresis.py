@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from ocw_mcp.core.regime.reading import CALMER_DAYS, Hysteresis, Level, level_of, level_probabilities, members
+from ocw_mcp.core.regime.reading import CALMER_DAYS, Hysteresis, level_of, level_probabilities, members
+from ocw_mcp.domain.regime import Level
 
 CALM, NORMAL, TURBULENT = Level
 SURE = {CALM: [0.9, 0.06, 0.04], NORMAL: [0.06, 0.9, 0.04], TURBULENT: [0.05, 0.05, 0.9]}

@@ -5,15 +5,13 @@ from functools import cache
 from itertools import chain
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.core.regime.fitting import Fit
-from ocw_mcp.core.regime.reading import Level, RegimeReading
-from ocw_mcp.core.regime.tracker import FitRequest, RegimeSettings, RegimeTracker, TrackerState
+from ocw_mcp.core.regime.tracker import RegimeSettings, RegimeTracker, TrackerState
 from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.regime import FitRequest, Level, RegimeFit, RegimeReading
 from ocw_mcp.domain.time import DAY
 from ocw_mcp.domain.unknown import Unknown
 from tests.support.regimes import FIT, candles, walk
@@ -27,7 +25,7 @@ RETURNS = walk(4, DAYS, block=BLOCK)
 Read = list[RegimeReading | Unknown]
 
 
-def follow(days: Sequence[Candle], tracker: RegimeTracker, found: Fit | Unknown = FIT, delay: int = 0) -> Read:
+def follow(days: Sequence[Candle], tracker: RegimeTracker, found: RegimeFit | Unknown = FIT, delay: int = 0) -> Read:
     """Return the readings of days; each fit arrives `delay` closes after its request."""
     readings: Read = []
     waiting: list[tuple[int, FitRequest]] = []
@@ -36,7 +34,7 @@ def follow(days: Sequence[Candle], tracker: RegimeTracker, found: Fit | Unknown 
         readings.append(tracker.reading)
         waiting += [(place + delay, request)] if request is not None else []
         while waiting and waiting[0][0] <= place:
-            tracker.take(waiting.pop(0)[1], found)
+            tracker.take(waiting.pop(0)[1].at, found)
     return readings
 
 
@@ -71,7 +69,7 @@ def test_fits_are_requested_at_fixed_times() -> None:
         request = tracker.close(candle)
         if request is not None:
             requests.append(request)
-            tracker.take(request, FIT)
+            tracker.take(request.at, FIT)
     assert [each.at // SETTINGS.refit for each in requests] == list(
         range(requests[0].at // SETTINGS.refit, requests[-1].at // SETTINGS.refit + 1)
     )
@@ -97,7 +95,7 @@ def test_restored_tracker_reads_the_same(cut: int) -> None:
     tracker, restored = RegimeTracker(settings=SETTINGS), RegimeTracker(settings=SETTINGS)
     follow(days[:cut], tracker)
     restored.restore(msgspec.json.decode(msgspec.json.encode(tracker.state()), type=TrackerState))
-    assert restored.reading == whole()[cut - 1]
+    assert restored.reading == tracker.reading
     assert follow(days[cut:], restored) == whole()[cut:]
 
 
@@ -138,15 +136,42 @@ def test_first_close_after_a_short_gap_keeps_the_probabilities() -> None:
 
 
 def test_level_begins_anew_after_a_refused_fit() -> None:
-    tracker, days = RegimeTracker(settings=SETTINGS), candles(RETURNS)
-    follow(days[:125], tracker)
-    request = FitRequest(days[124].close_time, np.empty((0, 3)), 1)
-    tracker.take(request, Unknown("one state describes the days best"))
-    tracker.close(days[125])
-    tracker.take(request, FIT)
-    tracker.close(days[126])
+    answers: list[RegimeFit | Unknown] = [FIT, Unknown("one state describes the days best"), FIT]
+    tracker, answered = RegimeTracker(settings=SETTINGS), 0
+    for candle in candles(RETURNS):
+        request = tracker.close(candle)
+        if answered == len(answers):
+            break
+        if request is not None:
+            tracker.take(request.at, answers[answered])
+            answered += 1
     assert isinstance(tracker.reading, RegimeReading)
-    assert tracker.reading.since == days[126].close_time
+    assert tracker.reading.since == tracker.reading.at
+
+
+def test_first_fit_is_read_at_once_and_the_same_after_a_restart() -> None:
+    tracker, restored = RegimeTracker(settings=SETTINGS), RegimeTracker(settings=SETTINGS)
+    tracker.warm(candles(RETURNS[:100]))
+    request = tracker.begin("BTCUSDT")
+    assert request is not None
+    assert (request, tracker.reading) == (tracker.pending("BTCUSDT"), Unknown("the first fit is not done"))
+    tracker.take(request.at, FIT)
+    assert isinstance(tracker.reading, RegimeReading)
+    assert (tracker.reading.at, tracker.reading.fitted_at) == (request.at, request.at)
+    restored.restore(msgspec.json.decode(msgspec.json.encode(tracker.state()), type=TrackerState))
+    assert (restored.reading, restored.pending("BTCUSDT")) == (tracker.reading, None)
+
+
+def test_failed_fit_is_requested_again_at_the_next_close() -> None:
+    tracker, days = RegimeTracker(settings=SETTINGS), candles(RETURNS)
+    requests = [request for day in days[:FIRST] if (request := tracker.close(day)) is not None]
+    tracker.fail(requests[-1].at, "the worker ended with code 1")
+    assert tracker.reading == Unknown("the first fit is not done: the worker ended with code 1")
+    again = tracker.close(days[FIRST])
+    assert again is not None
+    assert again.at == days[FIRST].close_time
+    tracker.take(requests[-1].at, FIT)
+    assert isinstance(tracker.reading, Unknown), "the answer to another request has no effect"
 
 
 def test_flat_price_makes_the_regime_unknown() -> None:

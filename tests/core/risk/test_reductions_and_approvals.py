@@ -19,6 +19,7 @@ from ocw_mcp.domain.policies import DailyLossPolicy, ScalePolicy
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import DAY, HOUR
+from ocw_mcp.domain.unknown import Unknown
 from tests.support.accounts import CALM, QUIET
 from tests.support.entries import LIMITED
 from tests.support.entries import LONG as ENTRY
@@ -315,7 +316,9 @@ def test_a_reached_daily_loss_limit_survives_a_restart() -> None:
 
 
 def test_unknown_regime_and_macro_reading_both_scale_limits() -> None:
-    assert exposure_scale(ScalePolicy(regime_unknown=D("0.6"), macro_unknown=D("0.9"))) == D("0.54")
+    assert exposure_scale(
+        ScalePolicy(regime_unknown=D("0.6"), macro_unknown=D("0.9")), Unknown("no fit"), Unknown("no source")
+    ) == D("0.54")
 
 
 def test_an_entry_after_untrusted_text_has_to_pass_both_policies() -> None:

@@ -206,7 +206,7 @@ def test_trailing_stop_is_reported_twice_and_waits_for_its_activation() -> None:
     [
         ({"quantity": "0.01", "closePosition": "true"}, -4137),
         ({"reduceOnly": "true"}, -4138),
-        ({"type": "STOP"}, -1116),
+        ({"type": "LIMIT"}, -1116),
         ({"triggerPrice": "0"}, -4006),
         ({"workingType": "INDEX"}, -1130),
         ({"algoType": "VP"}, -1130),
@@ -268,3 +268,65 @@ def test_all_algo_orders_of_a_symbol_are_cancelled_and_soon_forgotten() -> None:
     assert {row["algoStatus"] for row in found.get("/fapi/v1/allAlgoOrders", **ONE)} == {"CANCELED"}
     found.later(3 * DAY + HOUR)
     assert found.get("/fapi/v1/allAlgoOrders", **ONE, startTime=NOW - 1) == []
+
+
+def test_stop_with_a_limit_rests_at_its_limit_after_the_trigger() -> None:
+    found = trader(95, 98.5)
+    found.order("BUY", "3")
+    found.listen()
+    placed = found.algo("SELL", 97, "STOP", quantity="3", price="97.5", reduceOnly="true", timeInForce="GTX")
+    assert (placed["orderType"], placed["price"], placed["timeInForce"]) == ("STOP", "97.50", "GTX")
+    said = states(found.heard(8 * MINUTE))
+    assert said == ["algo NEW", "algo TRIGGERING", "order NEW NEW", "algo TRIGGERED"]
+    assert found.get("/fapi/v1/openAlgoOrders") == []
+    (order,) = found.get("/fapi/v1/openOrders")
+    assert (order["type"], order["price"], order["origType"], order["stopPrice"]) == ("LIMIT", "97.50", "STOP", "97.00")
+    # The price rises to the limit of the order, which then is the maker.
+    assert states(found.heard(14 * MINUTE))[-2:] == ["order TRADE FILLED", "algo FINISHED"]
+    ended = algo(found, placed["algoId"])
+    assert (ended["algoStatus"], ended["actualType"], ended["actualPrice"]) == ("FINISHED", "LIMIT", "97.5")
+    assert found.held() == 0
+
+
+def test_stop_with_a_limit_finishes_when_its_order_is_cancelled() -> None:
+    found = trader(95)
+    placed = found.algo("BUY", 98, "TAKE_PROFIT", quantity="3", price="96")
+    found.later(8 * MINUTE)
+    (order,) = found.get("/fapi/v1/openOrders")
+    assert algo(found, placed["algoId"])["algoStatus"] == "TRIGGERED"
+    found.ask("DELETE", ORDER, **ONE, orderId=order["orderId"])
+    ended = algo(found, placed["algoId"])
+    assert (ended["algoStatus"], ended["actualOrderId"]) == ("FINISHED", str(order["orderId"]))
+
+
+def test_post_only_order_of_a_stop_is_rejected_if_it_would_take() -> None:
+    found = trader(95)
+    placed = found.algo("BUY", 98, "TAKE_PROFIT", quantity="3", price="99", timeInForce="GTX")
+    found.later(8 * MINUTE)
+    assert algo(found, placed["algoId"])["algoStatus"] == "REJECTED"
+    assert found.get("/fapi/v1/openOrders") == []
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"quantity": "3"}, -1102),
+        ({"quantity": "3", "price": "97.005"}, -4014),
+        ({"quantity": "3", "price": "97", "timeInForce": "GTD"}, -1115),
+        ({"price": "97", "closePosition": "true"}, -4136),
+    ],
+)
+def test_stop_with_a_limit_refuses_a_form_that_is_wrong(more: dict[str, str], code: int) -> None:
+    assert trader(95).refused_algo("SELL", 97, "STOP", **more)[0] == code
+
+
+def test_queries_of_a_trailing_stop_have_its_distance_and_activation() -> None:
+    found = trader(95)
+    placed = found.ask(
+        "POST", ALGO, algoType="CONDITIONAL", **ONE, side="SELL", type="TRAILING_STOP_MARKET",
+        quantity="3", callbackRate="1.5", activatePrice="101",
+    )  # fmt: skip
+    rows = [*found.get("/fapi/v1/openAlgoOrders"), *found.get("/fapi/v1/allAlgoOrders", **ONE)]
+    assert {(each["algoId"], each["callbackRate"], each["activatePrice"]) for each in rows} == {
+        (placed["algoId"], "1.5", "101.00")
+    }

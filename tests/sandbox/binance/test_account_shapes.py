@@ -57,6 +57,11 @@ def cancelled(trader: Trader) -> Any:
     return trader.ask("DELETE", ORDER, **ONE, orderId=resting(trader)["orderId"])
 
 
+def cancelled_by_ids(trader: Trader) -> Any:
+    ids = f"[{resting(trader)['orderId']},7]"
+    return trader.ask("DELETE", "/fapi/v1/batchOrders", **ONE, orderIdList=ids)
+
+
 def amended(trader: Trader) -> Any:
     placed = resting(trader)
     price = Decimal(placed["price"]) - 1
@@ -97,6 +102,8 @@ def finished(trader: Trader) -> Any:
         (held("/fapi/v1/userTrades", **ONE), UM + "Trading/GetUserTrades.txt", set(), set()),
         (held("/fapi/v3/positionRisk"), UM + "Trading/GetPositions.txt", OF_SYMBOL_CONFIG, set()),
         (held("/fapi/v3/account"), UM + "Account/GetAccountInfoV3.txt", set(), set()),
+        (held("/fapi/v2/account"), UM + "Account/GetAccountInfo.txt", set(), set()),
+        (held("/fapi/v2/positionRisk", **ONE), UM + "Account/GetPositionInformation.txt", set(), set()),
         (held("/fapi/v3/balance"), UM + "Account/GetBalances.txt", set(), set()),
         (held("/fapi/v3/balance"), HTTP + "balance.json", set(), set()),
         (held("/fapi/v1/income"), UM + "Account/GetIncomeHistory.txt", set(), {"info", "tranId", "tradeId"}),
@@ -114,11 +121,21 @@ def test_answer_has_the_documented_fields(
     assert_alike(ask(Trader()), wanted[-1] if isinstance(wanted, list) else wanted, lacks, other)
 
 
+def test_cancels_by_ids_have_the_documented_fields() -> None:
+    wanted, found = documented(UM + "Trading/CancelMultipleOrders.txt"), cancelled_by_ids(Trader())
+    assert_alike(found[0], wanted[0], SINCE_JULY | TRAILING)
+    assert_alike(found[1], wanted[1])
+
+
 def test_parts_of_the_account_have_the_documented_fields() -> None:
     wanted = documented(UM + "Account/GetAccountInfoV3.txt")
     found = held("/fapi/v3/account")(Trader())
     assert_alike(found["assets"][0], wanted["assets"][0])
     assert_alike(found["positions"][0], wanted["positions"][0])
+    older = documented(UM + "Account/GetAccountInfo.txt")
+    found = held("/fapi/v2/account")(Trader())
+    assert_alike(found["assets"][0], older["assets"][0])
+    assert_alike(found["positions"][0], older["positions"][0])
     bracket = documented(UM + "Account/GetBrackets.txt")[0]["brackets"][0]
     assert_alike(held("/fapi/v1/leverageBracket")(Trader())["brackets"][0], bracket, set(), {"cum"})
 

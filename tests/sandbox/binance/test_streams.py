@@ -76,6 +76,11 @@ def test_spot_serves_all_its_streams_on_one_path() -> None:
     assert spoken(connection) == names
 
 
+def test_path_of_all_streams_serves_both_parts_of_futures() -> None:
+    names = {KLINE, QUOTE, "btcusdt@markPrice@1s", "btcusdt@depth@0ms"}
+    assert spoken(connected(f"/all/stream?streams={'/'.join(sorted(names))}/btcusdt@depth5@0ms")) == names
+
+
 def test_path_without_streams_is_not_served() -> None:
     hub = StreamHub(market())
     assert [hub.open(path, NOW) for path in ("/", "/wss", "/market", "/fapi/v1/time")] == [None] * 4

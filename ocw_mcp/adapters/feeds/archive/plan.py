@@ -18,7 +18,8 @@ DEFAULT_STREAMS = {Product.UM: (KLINES, METRICS, FUNDING), Product.SPOT: (KLINES
 """The streams that are fetched by default; trades are not, because they are a hundred times larger than candles."""
 INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1mo")
 
-_FOLDERS = {Product.UM: "futures/um", Product.SPOT: "spot"}
+FOLDERS = {Product.UM: "futures/um", Product.SPOT: "spot"}
+"""The folder of each product below the archive's `data/`."""
 _OLDEST = date(2017, 1, 1)
 """The first day for which the archive may have files."""
 
@@ -89,7 +90,7 @@ def plan_files(
         raise SettingsError(f"--streams is empty; expected some of {','.join(STREAMS[product])}; name one")
 
     def file(stream: str, when: str, folder: str, instead: tuple[PlannedFile, ...] = ()) -> PlannedFile:
-        top = f"{_FOLDERS[product]}/{folder}/{stream}/{name}"
+        top = f"{FOLDERS[product]}/{folder}/{stream}/{name}"
         if stream == KLINES:
             return PlannedFile(f"{top}/{canonical}/{name}-{canonical}-{when}.zip", instead)
         return PlannedFile(f"{top}/{name}-{stream}-{when}.zip", instead)

@@ -45,11 +45,13 @@ class BinanceFeed:
         tick_ms: int = SECOND,
         brackets: Callable[[str], Brackets | None] = _no_brackets,
         progress: Callable[[float], None] = _no_progress,
+        derivatives: bool = True,
         weights: Weights | None = None,
     ) -> None:
         """`jitter` returns a number from 0 to below 1, and `brackets` the margin brackets of a symbol, if known.
 
         `progress` gets the fetched part of the history, 0 to 1. Prices are yielded once every `tick_ms`; see `watch`.
+        `derivatives` says whether a futures market is also asked for open interest, ratios and index prices.
         `weights` is the budget of the host if others use it as well.
         Raises FeedError for invalid arguments.
         """
@@ -64,9 +66,10 @@ class BinanceFeed:
         self.symbols = tuple(sorted(set(symbols)))
         self._transport, self._weights = transport, weights
         warmup_ms = warmup_days * DAY
-        self._plan = Plan(product, self.symbols, interval, warmup_ms, tick_ms, brackets, jitter, progress)
+        self._plan = Plan(product, self.symbols, interval, warmup_ms, tick_ms, brackets, jitter, progress, derivatives)
         self._levels: Mapping[str, tuple[float, float]] = {}
         self._known: Mapping[str, int] = {}
+        self._days_of: str | None = None
         self.session: Session | None = None
         """The parts of the running call of `frames`, for their counters; None while there is none."""
 
@@ -100,6 +103,10 @@ class BinanceFeed:
         """
         self._known = dict(known)
 
+    def read_days_of(self, symbol: str) -> None:
+        """Set the symbol whose earlier daily candles the first frame of a new book has."""
+        self._days_of = symbol if symbol in self.symbols else None
+
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
         """Yield the frames of a new book, with its history first; or those after a time (ms), the missed ones `late`.
 
@@ -109,7 +116,7 @@ class BinanceFeed:
         session = self.session = Session(self._plan, self._transport, self._weights)
         session.board.watch(self._levels)
         try:
-            async for frame in session.frames(after, self._known):
+            async for frame in session.frames(after, self._known, self._days_of):
                 yield frame
         except MarketUnreachable as error:
             raise MarketUnreachable(

@@ -26,12 +26,12 @@ _FULL_S: Final = 0.05
 """The time (s) after which a full store is looked at again."""
 _CHUNK: Final = 999
 """Candles of one request, without the one after them."""
-_WEIGHTS: Final = {
+WEIGHTS: Final = {
     Product.UM: ((100, 1), (500, 2), (1_000, 5), (1_500, 10)),
     Product.SPOT: ((1_000, 2),),
 }
 """By product, the weight of a request up to a number of candles."""
-_KLINES: Final = {Product.UM: "/fapi/v1/klines", Product.SPOT: "/api/v3/klines"}
+KLINES: Final = {Product.UM: "/fapi/v1/klines", Product.SPOT: "/api/v3/klines"}
 _ABSENT_AFTER_MS: Final = 5 * MINUTE
 """A candle that REST does not have so long (ms) after its close does not exist."""
 _UNCHANGED_S: Final = 20.0
@@ -49,7 +49,7 @@ _HOLD_S: Final = 10.0
 
 _Row = tuple[int, float, float, float, float, float, int, float, int, float, float, Any]
 """A candle of REST: open time, open, high, low, close, volume, close time, quote volume, trades, taker volumes."""
-_ROWS: Final = msgspec.json.Decoder(list[_Row], strict=False)
+ROWS: Final = msgspec.json.Decoder(list[_Row], strict=False)
 
 
 class _FundingRow(msgspec.Struct):
@@ -80,8 +80,7 @@ class Filler:
         self._now_ms, self._wake, self._jitter = now_ms, wake, jitter
         self._held: set[str] = set()
         self._held_until = 0.0
-        self.hours: Mapping[str, int] = {}
-        """The hours between fundings of the symbols that have another interval than eight hours."""
+        self._hours: Mapping[str, int] = {}
         self._unproved: dict[str, tuple[_Row, float]] = {}
         """By symbol, the last row without a following one, and the loop time (s) at which it was first seen."""
         self._errors: Counter[str] = Counter()
@@ -188,17 +187,17 @@ class Filler:
 
     async def _fetch(self, symbol: str, first: int, last: int, urgent: bool) -> list[_Row]:
         """Return the rows that open from `first` to `last` (ms), and fetch the fundings of this time."""
-        interval, path = self._store.interval, _KLINES[self._product]
+        interval, path = self._store.interval, KLINES[self._product]
         # The candle after the last one shows that the last one is closed: rows of REST do not say that.
         limit = (last - first) // interval + 2
-        weight = next(weight for most, weight in _WEIGHTS[self._product] if limit <= most)
+        weight = next(weight for most, weight in WEIGHTS[self._product] if limit <= most)
         query: dict[str, str | int] = {"symbol": symbol, "interval": span_name(interval), "startTime": first}
         query |= {"endTime": last + 2 * interval - 1, "limit": limit}
         # A new book reports at once that the exchange cannot be reached; a running one waits.
         priority = Priority.URGENT if urgent else Priority.PATIENT
         body = await self._rest.get(path, query, weight=weight, use=Use.CANDLES, priority=priority)
         try:
-            rows = _ROWS.decode(body)
+            rows = ROWS.decode(body)
         except msgspec.DecodeError as error:
             raise MarketUnreachable(f"{path} has other fields than expected: {error}") from None
         if self._product is Product.UM and last - first > interval and last > self._funded_until.get(symbol, -1):
@@ -222,7 +221,7 @@ class Filler:
             # The exchange stamps some fundings milliseconds after the hour.
             at = row.at // MINUTE * MINUTE
             if row.symbol == symbol and -1.0 < row.rate < 1.0:
-                self._fundings[symbol, at] = Funding(symbol, at, row.rate, self._hours(symbol))
+                self._fundings[symbol, at] = Funding(symbol, at, row.rate, self._hours_of(symbol))
         while len(self._fundings) > _FUNDING_KEPT * max(1, len(self._dispatcher.guards)):
             del self._fundings[next(iter(self._fundings))]
 
@@ -285,13 +284,17 @@ class Filler:
         for symbol in symbols:
             funding = self._fundings.get((symbol, at))
             if funding is None and (rate := self._dispatcher.funding[symbol].get(at)) is not None:
-                funding = Funding(symbol, at, rate, self._hours(symbol))
+                funding = Funding(symbol, at, rate, self._hours_of(symbol))
             if funding is not None:
                 found.append(funding)
         return tuple(found)
 
-    def _hours(self, symbol: str) -> int:
-        return self.hours.get(symbol, USUAL_FUNDING_HOURS)
+    def set_hours(self, hours: Mapping[str, int]) -> None:
+        """Set the hours between fundings of the symbols that have another interval than eight hours."""
+        self._hours = hours
+
+    def _hours_of(self, symbol: str) -> int:
+        return self._hours.get(symbol, USUAL_FUNDING_HOURS)
 
 
 def _loop_s() -> float:

@@ -11,6 +11,8 @@ from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.feeds.binance.board import Board
 from ocw_mcp.adapters.feeds.binance.candles import CandleStore
 from ocw_mcp.adapters.feeds.binance.clock import ExchangeClock
+from ocw_mcp.adapters.feeds.binance.days import fetch_days
+from ocw_mcp.adapters.feeds.binance.derivatives import DerivativesMonitor
 from ocw_mcp.adapters.feeds.binance.dispatch import Dispatcher
 from ocw_mcp.adapters.feeds.binance.exchange_info import ExchangeInfo, fetch_funding_hours, fetch_info, unlisted
 from ocw_mcp.adapters.feeds.binance.fill import GRACE_MS, Filler
@@ -21,7 +23,7 @@ from ocw_mcp.adapters.feeds.binance.sockets import StreamSocket
 from ocw_mcp.adapters.feeds.binance.wire import Answer, Shutdown, routes_of
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.margin import Brackets
-from ocw_mcp.domain.market import Frame, Funding, Instrument, Product
+from ocw_mcp.domain.market import Candle, Frame, Funding, Instrument, Product
 from ocw_mcp.domain.time import DAY, HOUR, SECOND, iso
 
 PATIENCE_MS: Final = 1_000
@@ -51,6 +53,8 @@ class Plan(msgspec.Struct, frozen=True):
     """Returns a number from 0 to below 1."""
     progress: Callable[[float], None]
     """Gets the part of the history, or of the time since the last run, that was fetched: 0 to 1."""
+    derivatives: bool = True
+    """Whether open interest, ratios and index prices are polled on futures."""
 
 
 class Session:
@@ -79,6 +83,12 @@ class Session:
             self._woken.set,
             plan.jitter,
         )
+        self.derivatives: DerivativesMonitor | None = None
+        """The monitor of derivatives; None on spot, and if the plan has none."""
+        if product is Product.UM and plan.derivatives:
+            client = RestClient(transport, product, plan.jitter, self.rest.weights)
+            parts = (self.notices, self.clock.now_ms, self._woken.set, plan.jitter, self.filler.set_hours)
+            self.derivatives = DerivativesMonitor(client, symbols, *parts)
         self.sockets = [
             StreamSocket(transport, path, group, self._deliver, self.notices, plan.jitter)
             for path, group in routes.items()
@@ -87,6 +97,7 @@ class Session:
         self._instruments: dict[str, Instrument] = {}
         self._changed: dict[str, Instrument] = {}
         """The instruments that changed and were not reported yet."""
+        self._days: tuple[Candle, ...] = ()
         self._history_until = -1
         """Candles that close at this time (ms) at the latest are history."""
         self._live = False
@@ -101,10 +112,17 @@ class Session:
             self._woken.set()
         return result
 
-    async def frames(self, after: int | None, known: Mapping[str, int]) -> AsyncGenerator[Frame, None]:
-        """Yield the frames of a new book, or those after a time (ms); `known` has later times of single symbols."""
+    async def frames(
+        self, after: int | None, known: Mapping[str, int], days_of: str | None = None
+    ) -> AsyncGenerator[Frame, None]:
+        """Yield the frames of a new book, or those after a time (ms); `known` has later times of single symbols.
+
+        The first frame of a new book has the days of the symbol `days_of`, if they can be had.
+        """
         if after is None:
             await self._prepare(Priority.URGENT)
+            if days_of is not None:
+                await self._fetch_days(days_of)
         self._live = after is not None
         self._spawn(self._work(after, known))
         while True:
@@ -174,6 +192,8 @@ class Session:
         await self.filler.catch_up(present, report, urgent=after is None)
         self._live = self._priced = True
         self._spawn(self.filler.run())
+        if self.derivatives is not None:
+            self._spawn(self.derivatives.run())
         self._spawn(self._follow_info())
         liveness = Liveness(
             self.sockets,
@@ -189,6 +209,13 @@ class Session:
         liveness.check_offset()
         self._woken.set()
         self._spawn(liveness.run())
+
+    async def _fetch_days(self, symbol: str) -> None:
+        """Fetch the days before a new book. Without them it begins, too, and the regime is unknown."""
+        try:
+            self._days = await fetch_days(self.rest, self._plan.product, symbol, self.clock.now_ms())
+        except FeedError as error:
+            self.notices.incident(symbol, "daily candles", f"{error}; the regime stays unknown"[:300])
 
     async def _price_without_candles(self) -> None:
         """Yield prices after a time even if missed candles still lack: the stops of positions depend on prices."""
@@ -225,7 +252,7 @@ class Session:
         plan = self._plan
         info = await fetch_info(self.rest, plan.product, plan.symbols, plan.brackets, priority)
         if plan.product is Product.UM:
-            self.filler.hours = await fetch_funding_hours(self.rest, priority)
+            self.filler.set_hours(await fetch_funding_hours(self.rest, priority))
         return info
 
     def _take_info(self, info: ExchangeInfo) -> None:
@@ -262,23 +289,34 @@ class Session:
             funding: tuple[Funding, ...] = ()
             if self._plan.product is Product.UM and closed_at % HOUR == 0:
                 funding = self.filler.fundings_at(closed_at, [candle.symbol for candle in released.candles])
+            liquidations = self.dispatcher.take_liquidations([each.symbol for each in released.candles], closed_at)
+            if self.derivatives is not None:
+                self.derivatives.note(released.candles, liquidations)
             yield Frame(
                 self._last_at,
                 released.candles,
                 funding=funding,
                 history=history,
+                days=self._take_days(),
                 late=not history and closed_at < self.clock.now_ms() - SLACK_MS,
                 instruments=self._take_changed(),
-                liquidations=self.dispatcher.take_liquidations([each.symbol for each in released.candles], closed_at),
+                liquidations=liquidations,
             )
         if not self._live:
             return
+        if self.derivatives is not None and self.derivatives.waiting:
+            metrics = self.derivatives.take()
+            yield Frame(max(self.clock.now_ms(), *(row.at for row in metrics)), metrics=metrics)
         now = self.clock.now_ms()
         if (self._priced and self.board.ready(now)) or self.notices.waiting or self._changed:
             marks, books = self.board.take(now) if self._priced else ((), ())
             notices, instruments = self.notices.take(), self._take_changed()
             if marks or books or notices or instruments:
                 yield Frame(now, marks=marks, books=books, notices=notices, instruments=instruments)
+
+    def _take_days(self) -> tuple[Candle, ...]:
+        taken, self._days = self._days, ()
+        return taken
 
     def _take_changed(self) -> tuple[Instrument, ...]:
         if not self._changed:

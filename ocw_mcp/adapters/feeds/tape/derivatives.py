@@ -3,18 +3,17 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from math import isfinite
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
+from ocw_mcp.adapters.feeds.stamps import METRICS_EVERY
 from ocw_mcp.adapters.feeds.tape.options import RowCounts, number_of, order_fault, require_columns, shown, time_of
 from ocw_mcp.adapters.feeds.tape.reading import Layout, RowBlock, TapeFile, in_order
 from ocw_mcp.domain.market import Funding, Metrics
-from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.domain.time import SECOND
 
 Row = TypeVar("Row", Metrics, Funding)
-
-METRICS_EVERY = 5 * MINUTE
 
 _METRICS = (
     "create_time",
@@ -51,7 +50,7 @@ def read_metrics(
         stamp = _time(cells[0])
         if cells[1].strip().upper() != symbol:
             raise ValueError(f"the row is of {shown(cells[1])}; expected {symbol} as the file's name says")
-        figures = [_figure(column, cell) for column, cell in zip(_METRICS[2:], cells[2:], strict=True)]
+        figures: list[Any] = [_figure(column, cell) for column, cell in zip(_METRICS[2:], cells[2:], strict=True)]
         begins = stamp > begins_from
         if stamp == begins_from and name not in old:
             # A file without a date may hold both: the end of the last old five minutes, then the new beginning.
@@ -117,7 +116,7 @@ def _read(
         except ValueError as fault:
             counters.leave_out(name, number, str(fault))
             continue
-        counters.empty += msgspec.structs.astuple(row).count(None)
+        counters.empty += msgspec.structs.astuple(row)[: len(columns)].count(None)
         last, place = row, (name, number)
         if after is None or row.at > after:
             yield row

@@ -10,8 +10,9 @@ from typing import Any, Self
 
 import msgspec
 
+from ocw_mcp.adapters.feeds.stamps import METRICS_EVERY
 from ocw_mcp.adapters.feeds.tape.candles import candles_from_trades, read_candles
-from ocw_mcp.adapters.feeds.tape.derivatives import METRICS_EVERY, read_funding, read_metrics
+from ocw_mcp.adapters.feeds.tape.derivatives import read_funding, read_metrics
 from ocw_mcp.adapters.feeds.tape.options import ALREADY_READ, Discontinuity, LeftOut, RowCounts, TapeOptions
 from ocw_mcp.adapters.feeds.tape.reading import Stream, TapeFile, scan
 from ocw_mcp.adapters.feeds.tape.selection import Files, Selection, layout_of, select

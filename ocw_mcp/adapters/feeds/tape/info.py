@@ -1,6 +1,5 @@
 """Reports the content of a tape, stream by stream, from reading every row as a replay would."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -8,8 +7,9 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.feeds.stamps import METRICS_EVERY, TakerVolumes, meaning
 from ocw_mcp.adapters.feeds.tape.candles import read_candles, read_trades
-from ocw_mcp.adapters.feeds.tape.derivatives import METRICS_EVERY, read_funding, read_metrics
+from ocw_mcp.adapters.feeds.tape.derivatives import read_funding, read_metrics
 from ocw_mcp.adapters.feeds.tape.finding import MONTHLY, find, interval_length
 from ocw_mcp.adapters.feeds.tape.options import Discontinuity, LeftOut, RowCounts, TapeOptions
 from ocw_mcp.adapters.feeds.tape.reading import Stream, TapeFile, printable_name
@@ -20,10 +20,6 @@ from ocw_mcp.domain.time import HOUR, span_ms, span_name
 
 _SLACK: Final = 2
 """A gap is a delay of at least 1/_SLACK of the usual step between two rows; timestamps jitter by seconds."""
-_NEAR: Final = math.log(1.02)
-"""The taker ratio of metrics fits that of candles if they differ by less than two percent."""
-_ENOUGH: Final = 3
-"""A meaning of the timestamps is accepted if this many rows fit it, and at least twice the rows of the other."""
 
 
 class Gaps(msgspec.Struct):
@@ -58,9 +54,7 @@ class StampFit(msgspec.Struct):
     @property
     def fits(self) -> str | None:
         """The meaning of the timestamps that fits the candles, or None if neither clearly does."""
-        if self.end >= _ENOUGH and self.end >= 2 * self.beginning:
-            return "end"
-        return "beginning" if self.beginning >= _ENOUGH and self.beginning >= 2 * self.end else None
+        return meaning(self.end, self.beginning)
 
     @property
     def disagrees(self) -> bool:
@@ -213,7 +207,7 @@ def _count(files: Sequence[TapeFile], info: StreamInfo, counters: RowCounts, vol
 
 
 def _rows(
-    info: StreamInfo, files: Sequence[TapeFile], counters: RowCounts, volumes: "TakerVolumes | None"
+    info: StreamInfo, files: Sequence[TapeFile], counters: RowCounts, volumes: TakerVolumes | None
 ) -> Iterator[tuple[int, int, int]]:
     """Yield each row's time, its place in the sequence (a time, or an id), and the step to the next place."""
     match info.stream:
@@ -237,43 +231,20 @@ def _rows(
                 known.append(row)
                 yield row.at, row.at, METRICS_EVERY
             if volumes is not None:
-                info.stamps = volumes.fit(known, counters.options.begins_from)
+                info.stamps = _stamp_fits(volumes, known, counters.options.begins_from)
         case _:
             for rate in read_funding(files, info.symbol, None, counters):
                 yield rate.at, rate.at, rate.interval_hours * HOUR
 
 
-class TakerVolumes:
-    """The taker buy volume and the volume of each five minutes of one symbol."""
-
-    def __init__(self) -> None:
-        self._volumes: dict[int, tuple[float, float]] = {}
-
-    def add(self, candle: Candle) -> None:
-        """Add a candle, if it has a taker volume and its interval divides five minutes."""
-        if candle.taker_volume is None or METRICS_EVERY % candle.interval:
-            return
-        begin = candle.open_time - candle.open_time % METRICS_EVERY
-        bought, volume = self._volumes.get(begin, (0.0, 0.0))
-        self._volumes[begin] = bought + candle.taker_volume, volume + candle.volume
-
-    def fit(self, rows: list[Metrics], begins_from: int) -> list[StampFit]:
-        """Return one fit for rows before `begins_from` (ms) and one for later rows; none for a period without rows."""
-        fits: dict[bool, StampFit] = {}
-        for row in rows:
-            # A row's `at` is the end of its five minutes; its timestamp depends on the side of the change.
-            begins = row.at > begins_from
-            stamp = row.at - METRICS_EVERY if begins else row.at
-            fit = fits.setdefault(begins, StampFit("from", "beginning") if begins else StampFit("before", "end"))
-            ended, began = (self._matches(at, row.taker_ratio) for at in (stamp - METRICS_EVERY, stamp))
-            if ended != began:
-                fit.end += ended
-                fit.beginning += began
-        return [fits[each] for each in sorted(fits)]
-
-    def _matches(self, begin: int, ratio: float | None) -> bool:
-        bought, volume = self._volumes.get(begin, (0.0, 0.0))
-        sold = volume - bought
-        if not ratio or bought <= 0 or sold <= 0:
-            return False
-        return abs(math.log(bought / sold / ratio)) < _NEAR
+def _stamp_fits(volumes: TakerVolumes, rows: list[Metrics], begins_from: int) -> list[StampFit]:
+    """Return one fit for rows before `begins_from` (ms) and one for later rows; none for a period without rows."""
+    fits: dict[bool, StampFit] = {}
+    for row in rows:
+        # A row's `at` is the end of its five minutes; its timestamp depends on the side of the change.
+        begins = row.at > begins_from
+        fit = fits.setdefault(begins, StampFit("from", "beginning") if begins else StampFit("before", "end"))
+        found = volumes.fits(row.at - METRICS_EVERY if begins else row.at, row.taker_ratio)
+        fit.end += found == "end"
+        fit.beginning += found == "beginning"
+    return [fits[each] for each in sorted(fits)]

@@ -38,7 +38,12 @@ class Account:
     def __init__(self, market: SandboxMarket, info: ExchangeInfo, start: int) -> None:
         self.prices = Prices(market, info)
         self.state = State(self.prices)
-        self.trading = Trading(self.state, lambda symbol, at: self.algos.position_closed(symbol, at), self.plan)
+        self.trading = Trading(
+            self.state,
+            lambda symbol, at: self.algos.position_closed(symbol, at),
+            lambda order, at: self.algos.order_ended(order, at),
+            self.plan,
+        )
         self.algos = Algos(self.state, self.trading)
         self.product, self.symbols = market.product, market.symbols
         self._market = market

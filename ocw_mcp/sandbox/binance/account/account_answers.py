@@ -1,15 +1,15 @@
 """What the paths of balances, positions, settings, income and listen keys answer."""
 
-from typing import Final
+from typing import Any, Final
 
 from ocw_mcp.domain.time import DAY
 from ocw_mcp.sandbox.binance.account import payloads
 from ocw_mcp.sandbox.binance.account.account import Account
 from ocw_mcp.sandbox.binance.account.positions import Position
-from ocw_mcp.sandbox.binance.account.prices import brackets
 from ocw_mcp.sandbox.binance.account.settings import DONE, Settings
 from ocw_mcp.sandbox.binance.account.trading import MAKER, TAKER
 from ocw_mcp.sandbox.binance.account.user_stream import ListenKeys
+from ocw_mcp.sandbox.binance.account.v2_payloads import old_account_answer, old_risk_row, room
 from ocw_mcp.sandbox.binance.answers import Payload
 from ocw_mcp.sandbox.binance.parameters import Parameters
 
@@ -31,6 +31,12 @@ class AccountAnswers:
         """Return balances, margins and positions."""
         return payloads.account_answer(self._state, now)
 
+    def old_account(self, parameters: Parameters, now: int) -> Payload:
+        """Return the same in the second version, with the settings, and the positions of all symbols."""
+        config = self._config()
+        del config["dualSidePosition"]
+        return old_account_answer(self._state, self._account.symbols, config, now)
+
     def positions(self, parameters: Parameters, now: int) -> Payload:
         """Return the positions that are not zero or have open orders, of one symbol or of all."""
         symbol = parameters.optional_symbol()
@@ -40,8 +46,15 @@ class AccountAnswers:
             if symbol in (None, each.symbol) and (each.quantity or self._state.open_of(each.symbol))
         ]
 
+    def old_positions(self, parameters: Parameters, now: int) -> Payload:
+        """Return the positions in the second version, also those that are zero."""
+        return [old_risk_row(self._state, each, now) for each in self._selected(parameters)]
+
     def config(self, parameters: Parameters, now: int) -> Payload:
         """Return the settings of the account."""
+        return self._config()
+
+    def _config(self) -> dict[str, Any]:
         return {
             "feeTier": 0,
             "canTrade": True,
@@ -61,7 +74,7 @@ class AccountAnswers:
                 "marginType": "ISOLATED" if each.isolated else "CROSSED",
                 "isAutoAddMargin": False,
                 "leverage": each.leverage,
-                "maxNotionalValue": _room(each),
+                "maxNotionalValue": room(each),
             }
             for each in self._selected(parameters)
         ]
@@ -83,7 +96,7 @@ class AccountAnswers:
     def set_leverage(self, parameters: Parameters, now: int) -> Payload:
         """Set the leverage of a symbol."""
         found = self._settings.leverage(parameters, now)
-        return {"symbol": found.symbol, "leverage": found.leverage, "maxNotionalValue": _room(found)}
+        return {"symbol": found.symbol, "leverage": found.leverage, "maxNotionalValue": room(found)}
 
     def set_margin_type(self, parameters: Parameters, now: int) -> Payload:
         """Set the margin type of a symbol."""
@@ -144,7 +157,3 @@ class AccountAnswers:
         """End the listen key."""
         self._keys.close()
         return {}
-
-
-def _room(position: Position) -> str:
-    return str(int(brackets(position.symbol).cap(position.leverage)))

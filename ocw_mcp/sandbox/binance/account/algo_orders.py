@@ -6,11 +6,13 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.sandbox.binance.account.orders import client_id, decimal, flag, needed, one_way, side_of
+from ocw_mcp.sandbox.binance.account.orders import CONDITIONAL, client_id, decimal, flag, needed, one_way, side_of
 from ocw_mcp.sandbox.binance.parameters import ApiError, Parameters
 
-TYPES: Final = ("STOP_MARKET", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
-"""The types that the sandbox has; the exchange also has STOP and TAKE_PROFIT, which place a limit order."""
+WITH_LIMIT: Final = ("STOP", "TAKE_PROFIT")
+"""The types that place a limit order at their trigger; the others place a market order."""
+IN_FORCE: Final = ("GTC", "IOC", "FOK", "GTX")
+"""The times in force of the limit orders that algo orders place."""
 LIVE: Final = ("NEW",)
 """The states of an algo order that still waits."""
 MOST_LIVE: Final = 200
@@ -34,6 +36,7 @@ class AlgoOrder(msgspec.Struct):
     created: int = 0
     updated: int = 0
     price: Decimal = ZERO
+    """The limit of the order that is placed at the trigger; 0 for a market order."""
     in_force: str = "GTC"
     working_type: str = "CONTRACT_PRICE"
     reduce_only: bool = False
@@ -60,6 +63,11 @@ class AlgoOrder(msgspec.Struct):
         return self.side == "BUY"
 
     @property
+    def places(self) -> str:
+        """The type of the order that is placed at the trigger."""
+        return "LIMIT" if self.price else "MARKET"
+
+    @property
     def is_live(self) -> bool:
         """Whether the order still waits for its trigger."""
         return self.status in LIVE
@@ -68,7 +76,7 @@ class AlgoOrder(msgspec.Struct):
         """Return whether a price triggers the order."""
         if not self.active or not price:
             return False
-        upward = self.is_buy == (self.type != "TAKE_PROFIT_MARKET")
+        upward = self.is_buy == (not self.type.startswith("TAKE_PROFIT"))
         return price >= self.trigger if upward else price <= self.trigger
 
     def follow(self, price: Decimal) -> bool:
@@ -90,7 +98,7 @@ def algo_form(parameters: Parameters) -> AlgoOrder:
     if parameters.required("algoType") != "CONDITIONAL":
         raise ApiError(-1130, "Data sent for parameter 'algoType' is not valid.")
     symbol, side, kind = parameters.symbol(), side_of(parameters), parameters.required("type")
-    if kind not in TYPES:
+    if kind not in CONDITIONAL:
         raise ApiError(-1116, "Invalid orderType.")
     one_way(parameters)
     closes, reduces = flag(parameters, "closePosition"), flag(parameters, "reduceOnly")
@@ -100,7 +108,8 @@ def algo_form(parameters: Parameters) -> AlgoOrder:
     if closes and parameters.text("reduceOnly") is not None:
         raise ApiError(-4138, "Reduce only must be true with closePosition equals true")
     trails = kind == "TRAILING_STOP_MARKET"
-    if closes and trails:
+    limited = kind in WITH_LIMIT
+    if closes and (trails or limited):
         raise ApiError(-4136, f"Target strategy invalid for orderType {kind},closePosition true")
     if not closes:
         quantity = needed(parameters, "quantity")
@@ -112,6 +121,7 @@ def algo_form(parameters: Parameters) -> AlgoOrder:
         type=kind,
         quantity=quantity or ZERO,
         trigger=ZERO if trails else needed(parameters, "triggerPrice"),
+        price=needed(parameters, "price") if limited else ZERO,
         in_force="GTE_GTC" if closes else parameters.text("timeInForce") or "GTC",
         working_type=parameters.one_of("workingType", ("CONTRACT_PRICE", "MARK_PRICE"), "CONTRACT_PRICE"),
         reduce_only=reduces or closes,
@@ -119,6 +129,8 @@ def algo_form(parameters: Parameters) -> AlgoOrder:
         protected=flag(parameters, "priceProtect"),
         prevention=parameters.text("selfTradePreventionMode") or "EXPIRE_MAKER",
     )
+    if limited and algo.in_force not in IN_FORCE:
+        raise ApiError(-1115, "Invalid timeInForce.")
     if trails:
         algo.callback = needed(parameters, "callbackRate")
         algo.activation = decimal(parameters, "activatePrice") or ZERO

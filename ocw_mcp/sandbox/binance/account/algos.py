@@ -2,10 +2,9 @@
 
 from decimal import Decimal
 
-from ocw_mcp.domain.money import ZERO
 from ocw_mcp.sandbox.binance.account import events
-from ocw_mcp.sandbox.binance.account.algo_orders import MOST_LIVE, AlgoOrder
-from ocw_mcp.sandbox.binance.account.orders import Order, check_notional, check_quantity
+from ocw_mcp.sandbox.binance.account.algo_orders import MOST_LIVE, WITH_LIMIT, AlgoOrder
+from ocw_mcp.sandbox.binance.account.orders import Order, check_notional, check_price, check_quantity
 from ocw_mcp.sandbox.binance.account.prices import margin_asset
 from ocw_mcp.sandbox.binance.account.state import State
 from ocw_mcp.sandbox.binance.account.trading import Trading
@@ -33,8 +32,10 @@ class Algos:
         if algo.client_id and any(each.client_id == algo.client_id for each in state.waiting.values()):
             raise ApiError(-4116, "ClientOrderId is duplicated.")
         if not algo.close_position:
-            check_quantity(algo.quantity, filters, market=True)
-            check_notional(algo.quantity * price, filters, reduces=algo.reduce_only)
+            check_quantity(algo.quantity, filters, market=not algo.price)
+            check_notional(algo.quantity * (algo.price or price), filters, reduces=algo.reduce_only)
+        if algo.type in WITH_LIMIT:
+            check_price(algo.price, filters, algo.trigger, is_buy=algo.is_buy)
         if not algo.callback and algo.trigger <= 0:
             raise ApiError(-4006, "Stop price less than zero.")
         if algo.callback:
@@ -105,24 +106,20 @@ class Algos:
         return (prices.mark if algo.working_type == "MARK_PRICE" else prices.last)(algo.symbol, at)
 
     def _trigger(self, algo: AlgoOrder, at: int) -> None:
-        """Place the market order of an algo order, and report how it ends."""
+        """Place the order of an algo order, and report how it ends."""
         state = self._state
         del state.waiting[algo.id]
         algo.status, algo.triggered, algo.updated = "TRIGGERING", at, at
         self._report(algo, at)
         quantity = abs(state.position(algo.symbol).quantity) if algo.close_position else algo.quantity
-        refused = self._refusal(algo, quantity, at)
-        if refused:
-            self._end(algo, "REJECTED", at, refused)
-            return
         order = Order(
             self._trading.new_order_id(),
             algo.client_id,
             algo.symbol,
             algo.side,
-            "MARKET",
-            "GTC",
-            ZERO,
+            algo.places,
+            algo.in_force if algo.price else "GTC",
+            algo.price,
             quantity,
             at,
             at,
@@ -134,24 +131,39 @@ class Algos:
             prevention=algo.prevention,
             algo=algo.id,
         )
+        refused = self._refusal(algo, order, at)
+        if refused:
+            self._end(algo, "REJECTED", at, refused)
+            return
         self._trading.place_triggered(order, at)
         algo.order, algo.status = order.id, "TRIGGERED"
         self._report(algo, at)
-        algo.executed, algo.average = order.executed, order.average
-        self._end(algo, "FINISHED", at, "")
+        if not order.is_open:
+            self.order_ended(order, at)
 
-    def _refusal(self, algo: AlgoOrder, quantity: Decimal, at: int) -> str:
+    def order_ended(self, order: Order, at: int) -> None:
+        """Finish the algo order whose order was filled, cancelled or has expired."""
+        algo = self._state.algos.get(order.algo)
+        if algo is not None and algo.status == "TRIGGERED":
+            algo.executed, algo.average = order.executed, order.average
+            self._end(algo, "FINISHED", at, "")
+
+    def _refusal(self, algo: AlgoOrder, order: Order, at: int) -> str:
         """Return why the order of a triggered algo order is refused; empty if it is accepted."""
         state = self._state
         held = state.position(algo.symbol)
         if algo.reduce_only and held.sign * (1 if algo.is_buy else -1) >= 0:
             return "ReduceOnly Order is rejected."
         if not algo.reduce_only:
-            value = quantity * state.prices.mark(algo.symbol, at)
+            value = order.quantity * (order.price or state.prices.mark(algo.symbol, at))
             sides = {"bid" if algo.is_buy else "ask": value}
             more = state.exposure(algo.symbol, at, **sides) - state.exposure(algo.symbol, at)
             if more / held.leverage > state.available(margin_asset(algo.symbol), at):
                 return "Margin is insufficient."
+        try:
+            self._trading.check_in_force(order, at)
+        except ApiError as error:
+            return error.message
         return ""
 
     def _end(self, algo: AlgoOrder, status: str, at: int, reason: str) -> None:

@@ -202,7 +202,7 @@ def algo_update(algo: AlgoOrder, at: int, prices: Prices) -> Event:
         values |= {
             "ap": plain(round(algo.average, 10)),
             "aq": prices.quantity_text(symbol, algo.executed) if algo.executed else "0",
-            "act": "MARKET",
+            "act": algo.places,
         }
     values |= {
         "tp": trigger,

@@ -20,6 +20,8 @@ WEEK: Final = 7 * DAY
 FORGOTTEN: Final = 3 * DAY
 """The time (ms) after which orders that ended without a fill are not found."""
 MOST_IN_BATCH: Final = 5
+MOST_CANCELLED: Final = 10
+"""The most orders that one request cancels by their ids."""
 _ALL_DONE: Final = {"code": 200, "msg": "The operation of cancel all open order is done."}
 
 
@@ -81,6 +83,22 @@ class OrderAnswers:
         order = self._open(parameters, -2011, "Unknown order sent.")
         self._account.trading.cancel(order, now)
         return payloads.order_answer(order, self._prices)
+
+    def cancel_batch(self, parameters: Parameters, now: int) -> Payload:
+        """Cancel up to ten open orders of a symbol by their ids or the client's ids, each with an answer of its own."""
+        symbol, numbers, names = parameters.symbol(), parameters.text("orderIdList"), "origClientOrderIdList"
+        if numbers is not None:
+            name, ids = "orderId", _ids(numbers, "orderIdList", int)
+        else:
+            name, ids = "origClientOrderId", _ids(parameters.required(names), names, str)
+        answers: list[Any] = []
+        for each in ids:
+            one = Parameters({"symbol": symbol, name: each}, Product.UM, self._account.symbols)
+            try:
+                answers.append(self.cancel(one, now))
+            except ApiError as error:
+                answers.append({"code": error.code, "msg": error.message})
+        return answers
 
     def cancel_all(self, parameters: Parameters, now: int) -> Payload:
         """Cancel all open orders of a symbol; algo orders stay."""
@@ -255,3 +273,14 @@ def _batch(text: str) -> list[dict[str, str]]:
         {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in row.items()}
         for row in rows
     ]
+
+
+def _ids(text: str, name: str, kind: type) -> list[str]:
+    """Return the ids of a list of numbers or of texts. Raises ApiError."""
+    try:
+        found = msgspec.json.decode(text, type=list[kind])  # type: ignore[valid-type]
+    except (msgspec.MsgspecError, UnicodeError):
+        found = []
+    if not 1 <= len(found) <= MOST_CANCELLED:
+        raise ApiError(-1130, f"Data sent for parameter '{name}' is not valid.")
+    return [str(each) for each in found]

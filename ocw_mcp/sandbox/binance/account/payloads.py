@@ -81,8 +81,7 @@ def algo_answer(algo: AlgoOrder, prices: Prices) -> Row:
         "closePosition": algo.close_position,
         "priceProtect": algo.protected,
         "reduceOnly": algo.reduce_only,
-        "activatePrice": prices.price_text(algo.symbol, algo.activation) if algo.callback else "",
-        "callbackRate": plain(algo.callback) if algo.callback else "",
+        **(_trailing(algo, prices) if algo.callback else {"activatePrice": "", "callbackRate": ""}),
         "createTime": algo.created,
         "updateTime": algo.updated,
         "triggerTime": algo.triggered,
@@ -97,7 +96,9 @@ def algo_row(algo: AlgoOrder, prices: Prices) -> Row:
         "actualPrice": plain(round(algo.average, 10)) if algo.executed else "0.00000",
     }
     if algo.order:
-        row |= {"actualQty": prices.quantity_text(algo.symbol, algo.executed), "actualType": "MARKET"}
+        row |= {"actualQty": prices.quantity_text(algo.symbol, algo.executed), "actualType": algo.places}
+    if algo.callback:
+        row |= _trailing(algo, prices)
     return row | {
         "icebergQuantity": None,
         "tpTriggerPrice": "0.000",
@@ -115,6 +116,13 @@ def algo_row(algo: AlgoOrder, prices: Prices) -> Row:
         "updateTime": algo.updated,
         "triggerTime": algo.triggered,
         "goodTillDate": 0,
+    }
+
+
+def _trailing(algo: AlgoOrder, prices: Prices) -> Row:
+    return {
+        "activatePrice": prices.price_text(algo.symbol, algo.activation),
+        "callbackRate": plain(algo.callback),
     }
 
 

@@ -49,14 +49,16 @@ class Trading:
         self,
         state: State,
         closed: Callable[[str, int], None],
+        ended: Callable[[Order, int], None],
         plan: Callable[[int, Callable[[int], None]], None],
     ) -> None:
-        """`closed` is called with symbol and time (ms) when a position ends or changes its side.
+        """`closed` is called with symbol and time (ms) when a position ends or changes its side, `ended` when the order
+        of an algo order is filled, cancelled or has expired.
 
         `plan` lets something happen at a time (ms).
         """
         self._state = state
-        self._closed = closed
+        self._closed, self._ended = closed, ended
         self._plan = plan
 
     def place(self, form: OrderForm, at: int, *, owner: bool = False) -> Order:
@@ -83,7 +85,7 @@ class Trading:
         if form.type == "LIMIT" and len(state.open_of(symbol)) >= filters.most_orders:
             raise ApiError(-2025, "Reach max open order limit.")
         order = self._order(form, at)
-        self._check_in_force(order, at)
+        self.check_in_force(order, at)
         if not form.reduce_only:
             self._check_margin(order, price, at)
         state.next_order += 1
@@ -91,7 +93,7 @@ class Trading:
         return order
 
     def place_triggered(self, order: Order, at: int) -> None:
-        """Place the market order of an algo order at its trigger."""
+        """Place the order of an algo order at its trigger."""
         self._accept(order, self._state.prices.filters(order.symbol, at), at)
 
     def new_order_id(self) -> int:
@@ -105,6 +107,8 @@ class Trading:
         del self._state.open[order.id]
         execution = "CANCELED" if status == "CANCELED" else "EXPIRED"
         self._state.log.add(events.order_update(order, execution, at, self._state.prices))
+        if order.algo:
+            self._ended(order, at)
 
     def amend(self, order: Order, quantity: Decimal, price: Decimal, at: int) -> None:
         """Change an open limit order, which loses its place; a quantity that is filled already ends the order.
@@ -179,6 +183,8 @@ class Trading:
         state.log.add(events.order_update(order, execution, at, state.prices, fill))
         if sign and position.sign != sign:
             self._after_close(order, at)
+        if order.algo and not order.is_open:
+            self._ended(order, at)
         return fill
 
     def _after_close(self, order: Order, at: int) -> None:
@@ -257,7 +263,8 @@ class Trading:
         if others and sum((each.left for each in others), form.quantity) > reducible:
             raise ApiError(-4118, _REDUCE_FAILED)
 
-    def _check_in_force(self, order: Order, at: int) -> None:
+    def check_in_force(self, order: Order, at: int) -> None:
+        """Raise ApiError if a post-only order would take, or an order of all or nothing would not fill at once."""
         if order.in_force == "GTX" and self._would_take(order, order.price, at):
             raise ApiError(-5022, _POST_ONLY)
         if order.in_force == "FOK":

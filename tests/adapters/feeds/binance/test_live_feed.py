@@ -189,7 +189,7 @@ def test_existing_book_waits_for_an_unreachable_exchange() -> None:
         return None
 
     market.rest = refuse
-    run = run_feed(feed_on(market), BEGIN + 15 * MINUTE, after=BEGIN - 5 * MINUTE)
+    run = run_feed(feed_on(market, derivatives=False), BEGIN + 15 * MINUTE, after=BEGIN - 5 * MINUTE)
     assert_all_once(run, BEGIN - 5 * MINUTE, BEGIN + 15 * MINUTE)
     assert [(each.kind.value, each.subject) for each in run.notices] == [("degraded", "market"), ("restored", "market")]
     assert len(market.requests) < 60

@@ -218,7 +218,7 @@ def test_absurd_prices_are_counted_and_never_yielded() -> None:
         texts += [kline_text(candle, now, closed=False, l="0"), texts[0][:-20], texts[0].replace('"p"', '"price"')]
         market.send("btcusdt@kline_1m", *texts)
 
-    run = run_feed(feed_on(market), BEGIN + 6 * MINUTE, script={BEGIN + 4 * MINUTE + 300: disturb})
+    run = run_feed(feed_on(market, derivatives=False), BEGIN + 6 * MINUTE, script={BEGIN + 4 * MINUTE + 300: disturb})
     assert_all_once(run, BEGIN - DAY, BEGIN + 6 * MINUTE)
     prices = [mark.price for frame in run.live for mark in frame.marks if mark.symbol == "BTCUSDT"]
     prices += [book.bid for frame in run.live for book in frame.books if book.symbol == "BTCUSDT"]

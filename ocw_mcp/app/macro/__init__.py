@@ -1,0 +1,1 @@
+"""The macro regime over time: `ocw macro`."""

@@ -1,0 +1,1 @@
+"""The macro regime: quadrants of growth and inflation from economic series, as known at each day."""

@@ -1,0 +1,347 @@
+"""A recording keeps every input of a live book across crashes, and its replay reaches the same fingerprint."""
+
+import asyncio
+import errno
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import msgspec
+import pytest
+
+from ocw_mcp.adapters.store import recording_files, recording_queue
+from ocw_mcp.adapters.store.inputs import decode_input, encode_input
+from ocw_mcp.adapters.store.recording_files import (
+    RecordingIdentity,
+    RecordingReader,
+    RecordingWriter,
+    decode_entry,
+    segments_of,
+)
+from ocw_mcp.domain.errors import BookError
+from ocw_mcp.domain.events import OrderRejected
+from ocw_mcp.domain.market import Frame
+from ocw_mcp.domain.orders import NOT_JOURNALED
+from ocw_mcp.domain.recordings import Recorded
+from ocw_mcp.domain.steps import StepEvent
+from ocw_mcp.runtime import run as runtime_run
+from ocw_mcp.runtime.recorded_book import BookReplay
+from tests.adapters.store.test_live_inputs import WAKES, killed, live_run, opened
+from tests.support.deciders import Scripted
+from tests.support.legs import buy
+from tests.support.live import Held, ListedLive, live_frames
+from tests.support.markets import START
+from tests.support.recordings import entries, record, replay, start_of, venue_of
+from tests.support.runs import Run, policies
+from tests.support.samples import sample
+from tests.support.stores import Crash, MemoryStore
+
+
+@pytest.mark.parametrize("every", [10, pytest.param(1_000, marks=pytest.mark.slow)])
+async def test_recording_of_a_killed_book_replays_whole(
+    every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
+    book, recording = tmp_path / "book", tmp_path / "recording"
+    for die_at in (5, 9, 9, 20, 21, 33, 47, 60):
+        with closing(opened(book)) as store:
+            run = live_run(store)
+            record(store, run.config, recording)
+            store.die_at = die_at
+            with pytest.raises(Crash):
+                await run.go()
+    with closing(opened(book)) as store:
+        run = live_run(store)
+        record(store, run.config, recording)
+        await run.go()
+        assert store.verify().ok
+        fingerprint = store.fingerprint
+    found = await replay(recording)
+    assert (found.same, found.fingerprint, found.gaps) == (True, fingerprint, [])
+    assert len(found.starts) > 5
+    assert found.events["order.filled"] > 3
+
+
+async def recorded(book: Path, recording: Path, frames: Sequence[Frame], **more: Any) -> str:
+    """Record a book on some frames until it is killed; return its fingerprint."""
+    with closing(opened(book)) as store:
+        feed = Held(frames)
+        feed.clock.at = frames[0].at
+        script = more.pop("script", {1: buy("97")})
+        run = Run(feed, Scripted(script), store=cast(MemoryStore, store), clock=feed.clock, live=True, **more)
+        record(store, run.config, recording)
+        going = asyncio.ensure_future(run.go())
+        async with asyncio.timeout(5):
+            await feed.through.wait()
+            await feed.clock.pause(0)
+            run.simulation.shell.commit()
+        going.cancel()
+        await asyncio.wait({going})
+        return store.fingerprint
+
+
+def parts_of(*until_ms: int) -> list[list[Frame]]:
+    """Return the frames of a short market, in parts that end at times (ms) after its start."""
+    frames = [each for each in live_frames([100.0, 100.0, 99.0], every_s=5) if not each.history]
+    spans = zip((0, *until_ms), until_ms, strict=False)
+    return [[each for each in frames if since <= each.at - START < until] for since, until in spans]
+
+
+async def test_recording_takes_a_state_when_a_new_policy_leaves_inputs_out(tmp_path: Path) -> None:
+    book, recording = tmp_path / "book", tmp_path / "recording"
+    first, second, third = parts_of(150_000, 170_000, 200_000)
+    await recorded(book, recording, first, policy=WAKES)
+    await recorded(book, recording, second, policy=WAKES)
+    tight = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, exits={"max_loss": "0.001"})
+    fingerprint = await recorded(book, recording, third, policy=tight, policy_hash="tight", script={})
+    found = await replay(recording)
+    assert (found.same, found.fingerprint) == (True, fingerprint)
+    assert [each.policy_hash for each in found.starts] == ["policy", "policy", "tight"]
+    assert len(found.gaps) == 1
+    assert found.events["position.closed"] == 1
+
+
+async def test_recording_goes_on_with_other_policies_after_a_clean_stop(tmp_path: Path) -> None:
+    book, recording, fingerprints = tmp_path / "book", tmp_path / "recording", list[str]()
+    tight = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, exits={"max_loss": "0.001"})
+    for frames, policy, name in zip(parts_of(150_000, 200_000), (WAKES, tight), ("wide", "tight"), strict=True):
+        with closing(opened(book)) as store:
+            feed = ListedLive(frames)
+            feed.clock.at = frames[0].at
+            run = Run(
+                feed,
+                Scripted({1: buy("97")}),
+                store=cast(MemoryStore, store),
+                clock=feed.clock,
+                live=True,
+                policy=policy,
+                policy_hash=name,
+            )
+            record(store, run.config, recording)
+            await run.go()
+            fingerprints.append(store.fingerprint)
+    found = await replay(recording)
+    assert (found.same, found.fingerprint, found.gaps) == (True, fingerprints[1], [])
+    assert found.events["position.closed"] == 1
+
+
+async def test_recording_says_that_the_book_ran_without_it(tmp_path: Path) -> None:
+    book, recording = tmp_path / "book", tmp_path / "recording"
+    first, second, third = parts_of(70_000, 170_000, 200_000)
+    await recorded(book, recording, first, policy=WAKES)
+    with closing(opened(book)) as store:
+        await killed(store, second, {1: buy("97")}, policy=WAKES)
+        unrecorded = store.last_seq
+    fingerprint = await recorded(book, recording, third, policy=WAKES, script={})
+    found = await replay(recording)
+    assert (found.same, found.fingerprint) == (True, fingerprint)
+    assert len(found.gaps) == 1
+    assert found.gaps[0].seq_before < unrecorded
+
+
+async def test_existing_book_is_recorded_from_its_state_on(tmp_path: Path) -> None:
+    book, recording = tmp_path / "book", tmp_path / "recording"
+    first, second = parts_of(150_000, 200_000)
+    with closing(opened(book)) as store:
+        await killed(store, first, {1: buy("97")}, policy=WAKES)
+    fingerprint = await recorded(book, recording, second, policy=WAKES)
+    found = await replay(recording)
+    assert (found.same, found.fingerprint, found.gaps) == (True, fingerprint, [])
+
+
+@pytest.mark.requirement("E06")
+async def test_orders_that_a_full_disk_kept_back_are_not_filled_in_the_replay(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "book")) as store:
+        run = live_run(store)
+        record(store, run.config, tmp_path / "recording")
+        store.full_from, store.full_to = 9, 30
+        await run.go()
+        fingerprint = store.fingerprint
+        unsent = [each for _, each in store.all_events() if isinstance(each, OrderRejected)]
+    assert any(each.reason is NOT_JOURNALED for each in unsent)
+    found = await replay(tmp_path / "recording")
+    assert (found.same, found.fingerprint) == (True, fingerprint)
+
+
+async def test_entries_of_a_dead_process_are_found_in_its_journal(tmp_path: Path) -> None:
+    book, recording = tmp_path / "book", tmp_path / "recording"
+    store = opened(book)
+    run = live_run(store)
+    record(store, run.config, recording)
+    store.die_at = 40
+    with pytest.raises(Crash):
+        await run.go()
+    copied = tmp_path / "copied"
+    # The book as a kill leaves it: nothing is closed.
+    shutil.copytree(book, copied)
+    store.close()
+    in_files, whole = len(entries(tmp_path / "recording")), entries(recording, copied)
+    assert [each.number for each in whole] == list(range(1, len(whole) + 1))
+    found = await replay(recording, copied)
+    with closing(opened(copied)) as durable:
+        assert (found.same, found.fingerprint) == (True, durable.fingerprint)
+    assert in_files == len(whole), "closing the store moved the rest"
+
+
+async def whole_recording(tmp_path: Path) -> Path:
+    """Return the recording of a book that was not killed, of several blocks."""
+    with closing(opened(tmp_path / "book")) as store:
+        run = live_run(store)
+        record(store, run.config, tmp_path / "recording")
+        await run.go()
+    return tmp_path / "recording"
+
+
+async def test_torn_tail_is_read_without_it_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 20)
+    recording = await whole_recording(tmp_path)
+    whole, (segment,) = entries(recording), segments_of(recording)
+    data = segment.read_bytes()
+    for cut in (1, 7, 300):
+        segment.write_bytes(data[:-cut])
+        reader = RecordingReader(recording)
+        read = [decode_entry(row) for row in reader.rows()]
+        assert 0 < len(read) < len(whole)
+        assert read == whole[: len(read)]
+        assert f"the first {len(read):,} entries" in reader.torn
+        assert (await replay(recording)).same
+
+
+async def test_torn_tail_is_written_again_from_the_queue(tmp_path: Path) -> None:
+    """A process died while it moved the queue to the files: the queue still has what the torn block had."""
+    book, recording = tmp_path / "book", tmp_path / "recording"
+    store = opened(book)
+    run = live_run(store)
+    record(store, run.config, recording)
+    store.die_at = 40
+    with pytest.raises(Crash):
+        await run.go()
+    copied = tmp_path / "copied"
+    shutil.copytree(book, copied)
+    before = segments_of(recording)[0].stat().st_size
+    store.close()
+    (segment,) = segments_of(recording)
+    segment.write_bytes(segment.read_bytes()[: before + 31])
+    with closing(opened(copied)) as store:
+        run = live_run(store)
+        record(store, run.config, recording)
+        await run.go()
+        fingerprint = store.fingerprint
+    found = await replay(recording)
+    assert (found.same, found.fingerprint) == (True, fingerprint)
+
+
+async def test_damaged_block_before_others_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_files, "LARGEST_SEGMENT", 1)
+    monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 20)
+    recording = await whole_recording(tmp_path)
+    first, second, *_ = segments_of(recording)
+    data = bytearray(first.read_bytes())
+    data[-1] ^= 1
+    first.write_bytes(data)
+    with pytest.raises(BookError, match=r"000001\.ocwr of the recording is damaged"):
+        entries(recording)
+    second.unlink()
+    with pytest.raises(BookError, match=r"has no segment 000002\.ocwr"):
+        entries(recording)
+
+
+async def test_recording_of_another_book_is_refused(tmp_path: Path) -> None:
+    recording = await whole_recording(tmp_path)
+    with pytest.raises(BookError, match="the recording of another book"):
+        RecordingWriter(recording, RecordingIdentity(1, "0ther0", 0, 0))
+
+
+async def test_recording_of_a_book_that_never_began_is_taken_by_the_next(tmp_path: Path) -> None:
+    recording = tmp_path / "recording"
+    RecordingWriter(recording, RecordingIdentity(1, "0ther0", 0, 0)).close()
+    fingerprint = await recorded(tmp_path / "book", recording, parts_of(70_000)[0], policy=WAKES)
+    assert (await replay(recording)).fingerprint == fingerprint
+
+
+async def test_older_copy_of_a_book_is_not_recorded_on(tmp_path: Path) -> None:
+    book, recording = tmp_path / "book", tmp_path / "recording"
+    first, second = parts_of(70_000, 200_000)
+    await recorded(book, recording, first, policy=WAKES)
+    shutil.copytree(book, tmp_path / "older")
+    await recorded(book, recording, second, policy=WAKES)
+    with pytest.raises(BookError, match="may be an older copy"):
+        await recorded(tmp_path / "older", recording, second, policy=WAKES)
+
+
+async def test_changed_input_is_found_as_the_first_difference(tmp_path: Path) -> None:
+    recording = await whole_recording(tmp_path)
+    whole = entries(recording)
+
+    def changed() -> Iterator[Recorded]:
+        fault = 0
+        for number, at, entry in whole:
+            if isinstance(entry, Frame) and entry.closed and number > 30 and not fault:
+                fault = number
+                candles = [msgspec.structs.replace(each, close=each.close * 1.05) for each in entry.closed]
+                entry = msgspec.structs.replace(entry, closed=tuple(candles))
+            yield Recorded(number, at, entry)
+
+    found = await BookReplay(venue_of, "test").run(changed)
+    assert not found.same
+    assert found.difference is not None
+    assert found.difference.number > 30
+    assert found.difference.after_seq < found.difference.recorded_seq
+
+
+def test_every_kind_of_input_has_a_stored_form() -> None:
+    kinds = get_args(StepEvent)
+    assert len(kinds) > 15
+    for kind in kinds:
+        for full in (False, True):
+            event = sample(kind, full=full)
+            name, payload = encode_input(event)
+            assert decode_input(name, payload) == event, name
+
+
+async def test_full_disk_of_the_files_stops_nothing_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 10)
+    monkeypatch.setattr(recording_queue, "MOST_QUEUED", 5)
+    write, left = RecordingWriter.append, [4]
+
+    def append(self: RecordingWriter, rows: Sequence[recording_files.Row]) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, rows)
+
+    monkeypatch.setattr(RecordingWriter, "append", append)
+    recording = await whole_recording(tmp_path)
+    assert [each.number for each in entries(recording)] == list(range(1, len(entries(recording)) + 1))
+    assert (await replay(recording)).same
+    said = [each.message for each in caplog.records]
+    assert len([each for each in said if "cannot be written" in each]) == 1
+    assert "the recording is written again, and lacks nothing" in said
+
+
+async def test_second_recording_of_a_book_says_what_the_first_one_lacks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    book, first, second = tmp_path / "book", tmp_path / "first", tmp_path / "second"
+    store = opened(book)
+    run = live_run(store)
+    record(store, run.config, first)
+    store.die_at = 40
+    with pytest.raises(Crash):
+        await run.go()
+    copied = tmp_path / "copied"
+    shutil.copytree(book, copied)
+    store.close()
+    with closing(opened(copied)) as store:
+        run = live_run(store)
+        identity = RecordingIdentity(1, store.book, store.created_at, 7)
+        store.record(RecordingWriter(second, identity), start_of(store, run.config))
+        await run.go()
+        fingerprint = store.fingerprint
+    assert "entries of the recording b00k07-0-0 are not in its files, and are dropped now" in caplog.text
+    found = await replay(second)
+    assert (found.same, found.fingerprint) == (True, fingerprint)
