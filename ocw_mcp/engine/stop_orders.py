@@ -234,12 +234,24 @@ class StopOrders:
         alone = len(list(self.manager.orders.live(symbol, Purpose.TARGET))) == 1
         return order.purpose is Purpose.TARGET and alone and order.order.trigger_price == planned
 
-    def _replace_lost_stop(self, symbol: str, now: int) -> None:
-        """Place a lost stop again, unless another order covers the position, or may still lock what it would sell."""
+    def _replace_lost_stop(self, symbol: str, now: int) -> bool:
+        """Place a lost stop again, unless another order covers the position, or may still lock what it would sell.
+
+        Return False if nothing was sent, because another one was sent a moment ago.
+        """
         if self._cover_pending(symbol) or self._cancel_open(symbol):
-            return
-        if self.protections[symbol].may_retry("stop", now):
-            self._place_stop(symbol, now)
+            return True
+        if not self.protections[symbol].may_retry("stop", now):
+            return False
+        self._place_stop(symbol, now)
+        return True
+
+    def _place_again(self, symbol: str, now: int, *, rejected: bool) -> None:
+        """Place a stop again that ended: at once, or after a pause if it was `rejected` before, too."""
+        again = rejected and self.protections[symbol].retries > 0
+        if (again or not self._replace_lost_stop(symbol, now)) and rejected and not self.manager.closing(symbol):
+            # Its cause may pass before the deadline.
+            self._retry_later(symbol, now)
 
     def _replace_unknown_stop(self, symbol: str, now: int) -> None:
         """Place another spot stop soon if the one of unknown outcome is not found before, but not a third one.
