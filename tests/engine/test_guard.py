@@ -9,12 +9,14 @@ from ocw_mcp.domain.orders import Canceled, Purpose, Rejected
 from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.engine.protection import LONGEST_PAUSE_MS, protection_timer, retry_timer
+from ocw_mcp.engine.stop_orders import UNKNOWN_STOP_MS
 from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
+from tests.support.invariants import never_naked
 from tests.support.legs import buy
 from tests.support.markets import START, ListFeed, candle, path
 from tests.support.runs import Run, policies
-from tests.support.venues import RefusesStops
+from tests.support.venues import LOST, RefusesStops
 
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
@@ -68,10 +70,21 @@ async def test_a_position_with_rejected_stops_closes_at_its_deadline() -> None:
     assert summary(done.engine)["positions"] == []
 
 
-async def test_a_stop_of_unknown_outcome_is_not_sent_again() -> None:
-    done = await entering(RefusesStops("lost")).go()
+async def test_a_stop_of_unknown_outcome_is_replaced_by_one_with_a_quantity() -> None:
+    done = await never_naked(entering(RefusesStops(LOST, first=1))).go()
+    (first, _), (second, intended) = [
+        (at, event) for at, event in done.timed(events.OrderIntended) if event.ref.leg is Purpose.STOP
+    ]
+    assert second == first + UNKNOWN_STOP_MS
+    assert not intended.intent.close_position, "the exchange refuses a second stop of the whole position"
+    assert [event.stop for event in done.events(events.PositionProtected)] == [intended.ref]
+    assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY]
+
+
+async def test_two_stops_of_unknown_outcome_are_not_followed_by_a_third() -> None:
+    done = await never_naked(entering(RefusesStops(LOST))).go()
     stops = [event for event in done.events(events.OrderIntended) if event.ref.leg is Purpose.STOP]
-    assert len(stops) == 1
+    assert len(stops) == 2
     assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
 
 
