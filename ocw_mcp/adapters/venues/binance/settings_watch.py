@@ -17,7 +17,7 @@ class SettingsWatch:
     """Halts a book once its account has settings with which it would not have started."""
 
     def __init__(self, check: Callable[[], Awaitable[Any]], say: Callable[[VenueNotice], None]) -> None:
-        """`check` is that of the start: it raises VenueRefused for wrong settings, and QueryFailed without an answer."""
+        """`check` is that of the start: it raises VenueRefused for wrong settings, QueryFailed without an answer."""
         self._check, self._say = check, say
         self._said = ""
 
