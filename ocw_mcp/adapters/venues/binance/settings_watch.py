@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from ocw_mcp.adapters.binance.transport import pause
 from ocw_mcp.adapters.venues.binance.queries import QueryFailed
@@ -16,8 +16,8 @@ EVERY_S: Final = 300.0
 class SettingsWatch:
     """Halts a book once its account has settings with which it would not have started."""
 
-    def __init__(self, check: Callable[[], Awaitable[Any]], say: Callable[[VenueNotice], None]) -> None:
-        """`check` is that of the start: it raises VenueRefused for wrong settings, QueryFailed without an answer."""
+    def __init__(self, check: Callable[[], Awaitable[None]], say: Callable[[VenueNotice], None]) -> None:
+        """`check` raises VenueRefused for wrong settings, and QueryFailed without an answer."""
         self._check, self._say = check, say
         self._said = ""
 

@@ -201,7 +201,7 @@ class BinanceVenue:
         else:
             self._demanded.clear()
         self._spawn(self._always(self._keep_reading))
-        self._spawn(self._always(SettingsWatch(self._product.check, self._say).run))
+        self._spawn(self._always(SettingsWatch(self._product.check_again, self._say).run))
 
     async def _await_stream(self, *, required: bool) -> None:
         """Wait for the user data stream. Raises TimeoutError if it does not open and is `required`, as by a new book.
