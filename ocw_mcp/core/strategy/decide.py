@@ -84,7 +84,7 @@ def decide(snapshot: Snapshot, policies: Policies) -> Decision:
     legs: list[Leg] = []
     sizing = Sizing(snapshot, policies)
     for view in snapshot.symbols.values():
-        signals = read_signals(view, policies.rules)
+        signals = read_signals(view, policies.rules, snapshot.regime)
         position = view.position
         leg: Leg | None = None
         if position is None:
@@ -144,9 +144,10 @@ def _entry(view: SymbolView, signals: Signals, snapshot: Snapshot, policies: Pol
     if size is None:
         return None
     tilt = f", derivatives {signals.tilt:+.2f}" if signals.tilt else ""
+    moved = f", {signals.weight:.0%} momentum by the regime" if signals.weight != signals.trend else ""
     reasoning = (
         f"on {signals.timeframe} momentum {signals.momentum:+.2f}, reversion {signals.reversion:+.2f}, "
-        f"{signals.trend:.0%} trend by ADX {signals.adx:.0f}{tilt}: {score:+.2f}"
+        f"{signals.trend:.0%} trend by ADX {signals.adx:.0f}{moved}{tilt}: {score:+.2f}"
     )
     names = _contributing(signals)
     return Leg(view.symbol, action, size, stop_price, confidence=abs(score), reasoning=reasoning, signals=names)
@@ -156,8 +157,8 @@ def _contributing(signals: Signals) -> tuple[str, ...]:
     """Return the names of the signals that favour the direction of the entry, the strongest first."""
     sign = 1 if signals.score > 0 else -1
     contributions = {
-        "momentum": sign * signals.trend * signals.momentum,
-        "reversion": sign * (1 - signals.trend) * signals.reversion,
+        "momentum": sign * signals.weight * signals.momentum,
+        "reversion": sign * (1 - signals.weight) * signals.reversion,
         "derivatives": sign * signals.tilt,
     }
     return tuple(

@@ -164,19 +164,6 @@ class IndicatorsResult(Result):
     unknown: dict[str, str]
 
 
-class DerivativesResult(Result):
-    symbols: dict[str, Readings]
-    unknown: dict[str, str]
-    unavailable: dict[str, str]
-
-
-class RegimeResult(Result):
-    regime: str | None
-    macro: str | None
-    scale: Quantity
-    unavailable: dict[str, str]
-
-
 class WeightsResult(Result):
     learned: dict[str, float]
     rules: dict[str, str]
