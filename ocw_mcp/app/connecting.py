@@ -180,10 +180,13 @@ async def _futures(account: AccountCalls, symbols: Sequence[str]) -> tuple[Accou
         if config.multi_assets
         else _ok("asset mode", "single-asset"),
     ]
-    crossed = await _crossed(account, symbols)
+    unknown, crossed = await _not_isolated(account, symbols)
+    if unknown:
+        other = "name symbols that trade there, such as BTCUSDT, with --symbols"
+        checks.append(_problem("symbols", f"the exchange does not have {', '.join(unknown)}", other))
     if crossed:
         checks.append(_problem("margin type", f"not isolated: {', '.join(crossed)}", todo))
-    else:
+    elif not unknown:
         checks.append(_ok("margin type", f"isolated for {', '.join(symbols)}"))
     return found, config.may_trade, checks
 
@@ -206,10 +209,12 @@ def _fingerprint(account: AccountCalls, name: str | int) -> str:
     return account_fingerprint(account.mode, account.product, str(name))
 
 
-async def _crossed(account: AccountCalls, symbols: Sequence[str]) -> list[str]:
+async def _not_isolated(account: AccountCalls, symbols: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the symbols that the exchange does not have, and those whose margin type is another."""
     rows = await read(account, "/fapi/v1/symbolConfig", list[SymbolConfig], 5)
-    isolated = {row.symbol for row in rows if row.margin_type.upper() == "ISOLATED"}
-    return [symbol for symbol in symbols if symbol not in isolated]
+    isolated = {row.symbol: row.margin_type.upper() == "ISOLATED" for row in rows}
+    unknown = [symbol for symbol in symbols if symbol not in isolated]
+    return unknown, [symbol for symbol in symbols if not isolated.get(symbol, True)]
 
 
 async def set_up(account: AccountCalls, symbols: Sequence[str]) -> AsyncIterator[Check]:

@@ -18,6 +18,8 @@ class ExchangeAccount(msgspec.Struct):
     read: bool = False
     """Whether the account was compared with the books since the exchange was connected, or its view was degraded; true
     on paper, which has no account outside of the books."""
+    resumed: bool = False
+    """Whether the process was started again, and has not compared the account with the books since."""
     seen_at: int = -1
     """The exchange's time (ms) of the last report that was compared."""
     degraded: str = ""

@@ -31,7 +31,6 @@ from ocw_mcp.engine.protection import (
     busy,
     crossed,
     hold_to_clearing,
-    lost,
     on_tick,
     protection_timer,
     rejected_as,
@@ -78,6 +77,7 @@ class Guard(StopOrders):
         for symbol in sorted(self._account.ledger.positions):
             if self.protections[symbol].protected:
                 self._effects.clear_timer(protection_timer(symbol))
+                self._effects.clear_timer(retry_timer(symbol))
                 self._keep_protection(symbol, now)
                 self._reduce_excess(symbol, now)
 
@@ -186,7 +186,7 @@ class Guard(StopOrders):
         if protection is None or not self._account.ledger.quantity(symbol):
             return
         overdue = protection.deadline is not None and protection.deadline <= now
-        if self.flattening or overdue or self._too_large(symbol):
+        if (self.flattening or overdue or self._too_large(symbol)) and not self.manager.exit_unknown(symbol):
             self.on_timer(symbol, now)
         self._sell_blocked(symbol, now)
         if not (self._covered(symbol) or self._cover_pending(symbol)):
@@ -335,7 +335,7 @@ class Guard(StopOrders):
                         # The venue does not show the position yet, or it has none: the next report of the account says.
                         self._retry_later(symbol, now)
                     else:
-                        self._replace_lost_stop(symbol, now)
+                        self._place_again(symbol, now, rejected=isinstance(report, Rejected))
                 elif wide and busy(report):
                     self._retry_later(symbol, now)
                 elif wide and self.protections[symbol].may_retry("wide", now):
@@ -343,7 +343,7 @@ class Guard(StopOrders):
                 self.note_cover(symbol, now)
 
     def _exit_failed(self, tracked: TrackedOrder, report: OrderReport, now: int) -> None:
-        symbol = tracked.order.symbol
+        symbol, failed = tracked.order.symbol, isinstance(report, Rejected | Canceled)
         if not self._account.ledger.quantity(symbol):
             return
         protection = self.protections.get(symbol)
@@ -353,13 +353,13 @@ class Guard(StopOrders):
             self._unblock(tracked, now)
         elif protection and not (protection.protected and not self._insists(symbol)):
             overdue = protection.deadline is not None and protection.deadline <= now
-            if busy(report) or (overdue and lost(report)):
+            if busy(report) or (failed and (overdue or self.flattening)):
                 self._retry_later(symbol, now)
         if protection is None or not protection.protected or self._insists(symbol):
             insists = protection is None or self._insists(symbol)
-            failed = "may have failed" if tracked.status.live else "failed"
+            what = "may have failed" if tracked.status.live else "failed"
             again = "it is tried again" if insists else "it is tried again only if no stop stands by the deadline"
-            self._effects.record(Incident(f"the exit {tracked.ref} of {symbol} {failed}; {again}"))
+            self._effects.record(Incident(f"the exit {tracked.ref} of {symbol} {what}; {again}"))
             self._schedule_check(symbol, now)
         if self._spot:
             if protection is not None:

@@ -12,7 +12,7 @@ from ocw_mcp.core.risk.fills import FilledEntry, LimitExcess, Remedy
 from ocw_mcp.domain.events import Incident
 from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to, plain
-from ocw_mcp.domain.orders import Canceled, Filled, OrderReport, Rejected, RejectReason, Side
+from ocw_mcp.domain.orders import Filled, OrderReport, Rejected, RejectReason, Side
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.exposure import moves_together
@@ -130,11 +130,6 @@ def rejected_as(report: OrderReport, *reasons: RejectReason) -> bool:
 def busy(report: OrderReport) -> bool:
     """Return whether the venue rejected an order only for a while, because of its load or its rate limits."""
     return rejected_as(report, RejectReason.RATE_LIMITED, RejectReason.OVERLOADED)
-
-
-def lost(report: OrderReport) -> bool:
-    """Return whether an order did not trade for a reason that another attempt may not meet: it was lost, or expired."""
-    return isinstance(report, Canceled) or rejected_as(report, RejectReason.NEVER_ARRIVED, RejectReason.CLOCK)
 
 
 def hold_to_clearing(change: Change, protections: Mapping[str, Protection], manager: OrderManager) -> None:

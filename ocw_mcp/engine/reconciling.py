@@ -72,6 +72,9 @@ class Reconciler:
         self._take_orders(seen, now, first=first)
         self._take_balance(seen, first=first)
         exchange.found = exchange.read = True
+        if exchange.resumed:
+            exchange.resumed = False
+            self._guard.cover_after_absence(now)
 
     def take_waiting(self, now: int) -> None:
         """Compare the report that waited for a price, if there is one."""

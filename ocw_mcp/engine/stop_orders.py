@@ -21,8 +21,11 @@ from ocw_mcp.engine.exposure import EXIT_UNDER_WAY, split
 from ocw_mcp.engine.order_manager import CANCEL_ANSWER_MS, OrderManager, Outcome
 from ocw_mcp.engine.protection import Protection, protection_timer, retry_timer
 
-UNKNOWN_STOP_MS = 2 * SECOND
-"""The time after which a spot stop of unknown outcome is replaced: before, it is usually found."""
+UNKNOWN_SPOT_STOP_MS = 2 * SECOND
+UNKNOWN_STOP_MS = 4 * SECOND
+"""The time after which a stop of unknown outcome is replaced, on spot and on futures: before, it is usually found."""
+ABSENCE_MS = 3 * SECOND
+"""The time for the stop of a position whose deadline passed while no process ran."""
 
 
 class StopOrders:
@@ -234,23 +237,61 @@ class StopOrders:
         alone = len(list(self.manager.orders.live(symbol, Purpose.TARGET))) == 1
         return order.purpose is Purpose.TARGET and alone and order.order.trigger_price == planned
 
-    def _replace_lost_stop(self, symbol: str, now: int) -> None:
-        """Place a lost stop again, unless another order covers the position, or may still lock what it would sell."""
+    def _replace_lost_stop(self, symbol: str, now: int) -> bool:
+        """Place a lost stop again, unless another order covers the position, or may still lock what it would sell.
+
+        Return False if nothing was sent, because another one was sent a moment ago.
+        """
         if self._cover_pending(symbol) or self._cancel_open(symbol):
-            return
-        if self.protections[symbol].may_retry("stop", now):
-            self._place_stop(symbol, now)
+            return True
+        if not self.protections[symbol].may_retry("stop", now):
+            return False
+        self._place_stop(symbol, now)
+        return True
+
+    def _place_again(self, symbol: str, now: int, *, rejected: bool) -> None:
+        """Place a stop again that ended: at once, or after a pause if it was `rejected` before, too."""
+        again = rejected and self.protections[symbol].retries > 0
+        if (again or not self._replace_lost_stop(symbol, now)) and rejected and not self.manager.closing(symbol):
+            # Its cause may pass before the deadline.
+            self._retry_later(symbol, now)
 
     def _replace_unknown_stop(self, symbol: str, now: int) -> None:
-        """Place another spot stop soon if the one of unknown outcome is not found before, but not a third one.
+        """Place another stop soon if the one of unknown outcome is not found before, but not a third one.
 
-        A stop that rests locks what it sells, so the exchange refuses one of the two. It does not if the account may
-        have more of the asset than the book: then the position waits for its deadline.
+        On futures the other one is reduce-only, with a quantity. On spot a stop that rests locks what it sells, so the
+        exchange refuses one of the two. It does not if the account may have more of the asset than the book: then the
+        position waits for its deadline.
         """
         stops = self.manager.orders.live(symbol, Purpose.STOP)
         unknown = [each for each in stops if each.status is OrderStatus.UNKNOWN]
-        if self._spot and len(unknown) == 1 and symbol not in self._account.exchange.shared:
-            self._effects.set_timer(retry_timer(symbol), now + UNKNOWN_STOP_MS)
+        if len(unknown) == 1 and not self._may_oversell(symbol):
+            self._effects.set_timer(
+                retry_timer(symbol), now + (UNKNOWN_SPOT_STOP_MS if self._spot else UNKNOWN_STOP_MS)
+            )
+
+    def _may_oversell(self, symbol: str) -> bool:
+        """Return whether two stops could sell more than the position: on spot, if the account has more of the asset."""
+        return self._spot and symbol in self._account.exchange.shared
+
+    def cover_after_absence(self, now: int) -> None:
+        """Place a stop for each position whose deadline passed while no process ran; it is closed only if that fails.
+
+        A stop of unknown outcome may stand meanwhile; see `_replace_unknown_stop`.
+        """
+        for symbol, protection in sorted(self.protections.items()):
+            overdue = protection.deadline is not None and protection.deadline <= now
+            exits = any(self.manager.orders.live(symbol, Purpose.EXIT))
+            if protection.protected or not overdue or exits or self.flattening:
+                continue
+            protection.deadline = now + ABSENCE_MS
+            self._effects.record(PositionUnprotected(symbol, protection.deadline))
+            self._effects.set_timer(protection_timer(symbol), protection.deadline)
+            stops = list(self.manager.orders.live(symbol, Purpose.STOP))
+            unknown = any(each.status is OrderStatus.UNKNOWN for each in stops)
+            waits = self._cover_pending(symbol) or self._cancel_open(symbol)
+            if not (waits or (unknown and self._may_oversell(symbol))):
+                self._send_stop(symbol, now)
 
     def _cancel_open(self, symbol: str) -> bool:
         """Return whether the venue has not answered the cancel of a spot stop, which locks what another would sell.

@@ -121,7 +121,7 @@ class VenueReports:
         self._account.version += 1
         match notice.kind:
             case VenueNoticeKind.CONNECTING:
-                exchange.read = False
+                exchange.read, exchange.resumed = False, True
                 self._manager.names.skip()
             case VenueNoticeKind.DEGRADED:
                 if not exchange.degraded:

@@ -45,6 +45,7 @@ DRAIN_S: Final = 5.0
 """The longest time (s) at the end of a run in which reductions and cancels that wait are still sent, in real time."""
 
 _MONEY: Final = (Filled, OutsideFill, FundingPaid, Transferred)
+_OF_STOPS: Final = (steps.TimerKind.PROTECTION, steps.TimerKind.RETRY)
 """The reports of an exchange that are durable before the next report is taken."""
 
 
@@ -114,7 +115,7 @@ class Shell:
         timers = self.downtime.due(self.timers.items()) if self.downtime.lasts else self.timers.items()
         if self.exchange is not None and self.exchange.looking:
             # The stop of a position may stand at the exchange, and nothing can be sent there yet.
-            timers = [each for each in timers if each[0].kind is not steps.TimerKind.PROTECTION]
+            timers = [each for each in timers if each[0].kind not in _OF_STOPS]
         at, timer = min(((at, timer) for timer, at in timers), default=(NEVER, None))
         pending = self.asking.pending
         if pending is not None and pending.due < at:

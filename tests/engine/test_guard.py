@@ -1,18 +1,22 @@
 """Every position has a live stop or a running deadline."""
 
+from itertools import pairwise
+
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain import events
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.orders import Canceled, Purpose, Rejected
 from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.time import MINUTE, SECOND
-from ocw_mcp.engine.protection import protection_timer
+from ocw_mcp.engine.protection import LONGEST_PAUSE_MS, protection_timer, retry_timer
+from ocw_mcp.engine.stop_orders import UNKNOWN_STOP_MS
 from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
+from tests.support.invariants import never_naked
 from tests.support.legs import buy
 from tests.support.markets import START, ListFeed, candle, path
 from tests.support.runs import Run, policies
-from tests.support.venues import RefusesStops
+from tests.support.venues import LOST, RefusesStops
 
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
@@ -35,7 +39,7 @@ class RefusesToClose(RefusesStops):
 
     async def submit(self, cleared: ClearedOrder, now: int) -> None:
         self.sent += 1
-        assert self.sent < 100, "there is no end to it"
+        assert self.sent < 250, "there is no end to it"
         if cleared.order.ref.leg is Purpose.EXIT:
             return self.say(Rejected(cleared.redeem(now).ref, RejectReason.TOO_MANY_STOPS, "no"))
         return await super().submit(cleared, now)
@@ -44,9 +48,11 @@ class RefusesToClose(RefusesStops):
 async def test_retries_pause_if_the_venue_rejects_both_stop_and_exit() -> None:
     venue = RefusesToClose(RejectReason.WOULD_TRIGGER_IMMEDIATELY)
     done = await entering(venue).go()
-    minutes = [(at - START) // MINUTE for at, _ in done.timed(events.OrderRejected)]
-    assert max(map(minutes.count, minutes)) <= 2 * 4, "two looks, of two tries each at most"
-    assert protection_timer("BTCUSDT") in done.engine.timers, "it comes back to it"
+    tries = sorted({at for at, _ in done.timed(events.OrderRejected) if at > START + 3 * MINUTE})
+    assert all(later - at <= LONGEST_PAUSE_MS for at, later in pairwise(tries))
+    minutes = [at // MINUTE for at in tries]
+    assert max(map(minutes.count, minutes)) <= MINUTE / LONGEST_PAUSE_MS + 3, "and of the position's own timer"
+    assert {protection_timer("BTCUSDT"), retry_timer("BTCUSDT")} & set(done.engine.timers), "it comes back to it"
 
 
 async def test_a_stop_that_is_rejected_once_is_placed_again() -> None:
@@ -64,10 +70,21 @@ async def test_a_position_with_rejected_stops_closes_at_its_deadline() -> None:
     assert summary(done.engine)["positions"] == []
 
 
-async def test_a_stop_of_unknown_outcome_is_not_sent_again() -> None:
-    done = await entering(RefusesStops("lost")).go()
+async def test_a_stop_of_unknown_outcome_is_replaced_by_one_with_a_quantity() -> None:
+    done = await never_naked(entering(RefusesStops(LOST, first=1))).go()
+    (first, _), (second, intended) = [
+        (at, event) for at, event in done.timed(events.OrderIntended) if event.ref.leg is Purpose.STOP
+    ]
+    assert second == first + UNKNOWN_STOP_MS
+    assert not intended.intent.close_position, "the exchange refuses a second stop of the whole position"
+    assert [event.stop for event in done.events(events.PositionProtected)] == [intended.ref]
+    assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY]
+
+
+async def test_two_stops_of_unknown_outcome_are_not_followed_by_a_third() -> None:
+    done = await never_naked(entering(RefusesStops(LOST))).go()
     stops = [event for event in done.events(events.OrderIntended) if event.ref.leg is Purpose.STOP]
-    assert len(stops) == 1
+    assert len(stops) == 2
     assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
 
 

@@ -9,7 +9,7 @@ from ocw_mcp.domain.asks import ProtectionRequest
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, OutcomeUnknown, Purpose, Rejected
 from ocw_mcp.domain.reject_reasons import RejectReason
-from ocw_mcp.domain.steps import Asked, Timer, TimerFired, TimerKind
+from ocw_mcp.domain.steps import Asked, Command, Timer, TimerFired, TimerKind
 from ocw_mcp.engine.protection import LONGEST_PAUSE_MS, protection_timer, retry_timer
 from tests.support.wire import Wire
 
@@ -97,6 +97,46 @@ def test_an_exit_at_the_deadline_is_sent_again_while_the_venue_is_busy() -> None
         retry(wire)
     wire.fill(wire.last(Purpose.EXIT))
     assert wire.held() == 0
+
+
+PASSING = [RejectReason.CLOCK, RejectReason.FILTER, RejectReason.NOT_TRADING, RejectReason.ONLY_REDUCTIONS]
+"""Reasons of rejections that may be over before the deadline: a wrong clock, a price band, a pause of the market."""
+
+
+@pytest.mark.parametrize("reason", PASSING)
+def test_a_stop_rejected_twice_at_once_is_placed_again_before_the_deadline(reason: RejectReason) -> None:
+    wire = held()
+    reject(wire, wire.last(Purpose.STOP), reason)
+    reject(wire, wire.last(Purpose.STOP), reason)
+    assert len(sent(wire, Purpose.STOP)) == 2
+    assert wire.engine.timers[retry_timer(BTC)] == wire.now + 250 < wire.engine.timers[CHECK]
+    retry(wire)
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v"))
+    assert is_protected(wire)
+    assert sent(wire, Purpose.EXIT) == []
+
+
+@pytest.mark.parametrize("reason", PASSING)
+def test_an_exit_rejected_beyond_the_deadline_does_not_wait_for_another(reason: RejectReason) -> None:
+    wire = held()
+    reject(wire, wire.last(Purpose.STOP), RejectReason.TOO_MANY_STOPS)
+    reject(wire, wire.last(Purpose.STOP), RejectReason.TOO_MANY_STOPS)
+    wire.tick({BTC: 100.0})
+    wire.give(TimerFired(CHECK))
+    for attempt in range(1, 9):
+        assert len(sent(wire, Purpose.EXIT)) == attempt
+        reject(wire, wire.last(Purpose.EXIT), reason)
+        assert wire.engine.timers[retry_timer(BTC)] - wire.now <= LONGEST_PAUSE_MS
+        retry(wire)
+
+
+def test_a_flatten_that_is_rejected_is_tried_again_soon() -> None:
+    wire = protected()
+    wire.give(Command("c", "flatten", "anna"))
+    reject(wire, wire.last(Purpose.EXIT), RejectReason.FILTER)
+    assert wire.engine.timers[retry_timer(BTC)] - wire.now <= LONGEST_PAUSE_MS
+    retry(wire)
+    assert len(sent(wire, Purpose.EXIT)) == 2
 
 
 def test_a_venue_that_has_another_stop_of_the_whole_position_gets_one_with_a_quantity() -> None:

@@ -39,16 +39,18 @@ async def test_a_looser_stop_accepted_late_keeps_the_tighter_stop_live() -> None
     run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=1))
     await never_naked(run).go()
     before = [each.stop for each in run.events(events.PositionProtected)]
-    assert before == [OrderRef(1, Purpose.STOP, 1)]
+    replacing, tighter = OrderRef(1, Purpose.STOP, 1), OrderRef(1, Purpose.STOP, 2)
+    assert before == [replacing, tighter]
     await run.simulation.shell.take(Accepted(LATE, "v-late"))
-    assert stops(run) == {LATE: Decimal(96), OrderRef(1, Purpose.STOP, 1): Decimal(97)}
+    assert stops(run) == {LATE: Decimal(96), tighter: Decimal(97)}
     assert [each.stop for each in run.events(events.PositionProtected)] == before
-    assert run.events(events.OrderCancelRequested) == [], "the first stop stays beside the tighter one"
+    cancels = [each.ref for each in run.events(events.OrderCancelRequested)]
+    assert cancels == [replacing], "the first stop stays beside the tighter one"
 
 
 async def test_a_position_stays_unprotected_if_its_late_stop_is_looser() -> None:
     script = Scripted({1: buy("96"), 2: add("97")})
-    run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=2))
+    run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=3))
     await never_naked(run).go()
     await run.simulation.shell.take(Accepted(LATE, "v-late"))
     assert run.events(events.PositionProtected) == []
@@ -58,7 +60,7 @@ async def test_a_position_stays_unprotected_if_its_late_stop_is_looser() -> None
 
 async def test_a_first_stop_accepted_late_covers_an_addition_too() -> None:
     script = Scripted({1: buy("97"), 2: add("97")})
-    run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=2))
+    run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=3))
     await never_naked(run).go()
     assert run.events(events.PositionProtected) == []
     await run.simulation.shell.take(Accepted(LATE, "v-late"))
@@ -67,7 +69,7 @@ async def test_a_first_stop_accepted_late_covers_an_addition_too() -> None:
 
 async def test_a_position_stays_unprotected_if_its_full_size_stop_is_looser() -> None:
     script = Scripted({1: buy("96"), 2: add("97"), 4: sell()})
-    run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=2))
+    run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=3))
     await never_naked(run).go()
     (leaving,) = run.engine.orders.live("BTCUSDT", Purpose.EXIT)
     added = run.events(events.OrderFilled)[1].quantity

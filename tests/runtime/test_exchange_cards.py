@@ -50,9 +50,9 @@ def lost(path: str, lasts: str = "8s", at_s: float = 118, **more: Any) -> Any:
     return fault("order_drop", at_s, lasts=lasts, path=path, method="POST", **more)
 
 
-def lost_moves(method: str, **more: Any) -> Any:
-    """Return a fault of the requests with which the book moves its trailing stop in minute 4."""
-    return fault("order_error", 239.9, path=ALGOS, method=method, **more)
+def lost_moves(method: str, at_s: float = 239.9, **more: Any) -> Any:
+    """Return a fault of the requests of stops, such as those that move the trailing stop in minute 4."""
+    return fault("order_error", at_s, path=ALGOS, method=method, **more)
 
 
 def enters_at_a_limit(expires_s: int) -> ByMinute:
@@ -160,10 +160,18 @@ def test_stop_whose_answer_was_lost_is_found_and_no_second_one_sent() -> None:
     assert outcome.events(events.PositionProtected)
 
 
-def test_stop_that_never_arrived_is_replaced_or_the_position_closed() -> None:
-    outcome = play(ENTERS, faults=[lost(ALGOS)])
-    assert outcome.problems() == []
-    assert (held(outcome) == 0) == (stops(outcome) == 0)
+def test_stop_that_never_arrived_is_replaced_before_the_deadline() -> None:
+    outcome = play(ENTERS, faults=[lost(ALGOS, "4s")])
+    protected(outcome)
+    unprotected, safe = seconds(outcome, events.PositionUnprotected)[0], seconds(outcome, events.PositionProtected)[0]
+    assert safe < unprotected + 5
+
+
+def test_restart_beyond_the_deadline_places_the_stop_instead_of_selling() -> None:
+    refused = lost_moves("POST", answer="late", at_s=118, lasts="40s")
+    outcome = play(ENTERS, faults=[refused], kills=[Kill(125, 1, 60)], minutes=5)
+    protected(outcome)
+    assert len(outcome.record.trades) == 1
 
 
 @pytest.mark.requirement("S03", "A03")

@@ -260,5 +260,5 @@ def test_process_killed_at_each_point_of_an_order_restarts_to_the_account(produc
     arrived = [each.client_id for each in read_record(tmp_path / "record.json").arrivals if "-e-" in each.client_id]
     assert len(arrived) == len(set(arrived)) == len(POINTS) - 1
     assert (became["intent"], became["stop sent"]) == ("flat", "protected")
-    # A position that had no stop, and of which the deadline passed while no process ran, is closed.
+    # A position that had no stop, and of which the deadline passed while no process ran, gets a stop or is closed.
     assert {became[point] for point in ("sent", "filled", "before the stop")} <= {"protected", "flat"}

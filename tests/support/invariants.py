@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Canceled, Purpose, Rejected
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.engine.protection import LONGEST_PAUSE_MS, busy, lost, protection_timer, retry_timer
+from ocw_mcp.engine.protection import LONGEST_PAUSE_MS, protection_timer, retry_timer
 from tests.support.runs import Run
 
 
@@ -20,8 +20,8 @@ def never_naked(run: Run) -> Run:
     """
     engine = run.engine
     step = engine.step
-    failed: dict[str, bool] = {}
-    """The symbols of unprotected positions of which an exit failed, and whether its reason is over soon."""
+    failed: set[str] = set()
+    """The symbols of unprotected positions of which an exit failed."""
     found_overdue: dict[str, int] = {}
     """The times (ms) of the first events after the deadlines."""
 
@@ -30,12 +30,12 @@ def never_naked(run: Run) -> Run:
         if isinstance(event, Rejected | Canceled) and event.ref.leg is Purpose.EXIT:
             order = engine.orders.get(event.ref)
             if order is not None:
-                failed[order.order.symbol] = busy(event) or lost(event)
+                failed.add(order.order.symbol)
         for symbol in engine.account.ledger.positions:
             protection = engine.guard.protections[symbol]
             if protection.protected:
                 assert any(engine.orders.live(symbol, Purpose.STOP)), f"{symbol} has no stop"
-                failed.pop(symbol, None)
+                failed.discard(symbol)
                 found_overdue.pop(symbol, None)
                 continue
             assert protection.deadline is not None, symbol
@@ -54,8 +54,7 @@ def never_naked(run: Run) -> Run:
             assert unknown or symbol in failed, f"{symbol} is past its deadline without an exit"
             again = min((each for each in (timer, engine.timers.get(retry_timer(symbol))) if each), default=None)
             assert again is not None, f"{symbol} is past its deadline, and nothing will close it"
-            soon = not unknown and failed[symbol]
-            longest = LONGEST_PAUSE_MS if soon else run.config.policies.stop.deadline_s * SECOND
+            longest = run.config.policies.stop.deadline_s * SECOND if unknown else LONGEST_PAUSE_MS
             assert again <= now + longest, f"{symbol} is past its deadline, and its exit waits too long"
         return effects
 

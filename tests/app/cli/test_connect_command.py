@@ -74,6 +74,13 @@ def test_settings_are_checked_then_set_up_and_checked_again(desk: Connecting) ->
     assert f"ocw run --mode demo --market binance --product um --state {desk.desk}" in text
 
 
+def test_symbol_that_the_exchange_does_not_have_is_named(desk: Connecting) -> None:
+    said = desk("connect", "--mode", "demo", "--sandbox-key", "--symbols", "NOPEUSDT")
+    assert said.code == 1
+    assert "the exchange does not have NOPEUSDT" in " ".join(said.out.split())
+    assert "not isolated" not in said.out
+
+
 def test_set_up_changes_nothing_while_a_position_is_open(desk: Connecting) -> None:
     desk.checks("--sandbox-key", code=1)
     desk.post("faults", {"kind": "owner_order", "symbol": "BTCUSDT", "side": "BUY", "quantity": "0.01"})

@@ -53,3 +53,9 @@ class FuturesProduct:
     def check(self) -> Awaitable[list[SymbolConfig]]:
         """Return leverage and margin type of all symbols; see `check_account`."""
         return check_account(self.queries, self._client.mode, self._symbols, self._keys)
+
+    async def check_again(self) -> None:
+        """Check account and key again; a symbol that is no longer listed is no wrong setting."""
+        listed = {row.symbol for row in await self.queries.symbol_configs()}
+        symbols = [symbol for symbol in self._symbols if symbol in listed]
+        await check_account(self.queries, self._client.mode, symbols, self._keys)

@@ -93,3 +93,9 @@ class VenueProduct(Protocol):
 
         Raises VenueRefused if key or settings are wrong, and QueryFailed.
         """
+
+    async def check_again(self) -> None:
+        """Check account and key of a running book, but not whether its symbols are still listed.
+
+        Raises VenueRefused if key or settings are wrong, and QueryFailed.
+        """

@@ -11,6 +11,7 @@ from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.errors import Banned, Outcome, Refused, Unanswered
 from ocw_mcp.adapters.venues.binance.live_orders import KnownOrders
 from ocw_mcp.adapters.venues.binance.orders import OPEN, REJECTED, OrderForms, OrderRequest
+from ocw_mcp.adapters.venues.binance.terms import SET_UP
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.orders import (
     Accepted,
@@ -272,8 +273,9 @@ class Sender:
             self._witness.reconcile(f"{order.ref} was rejected: {_text(refused)}")
 
     def _notify(self, refused: Refused) -> None:
-        if refused.verdict.notice is not None:
-            self._say(VenueNotice(refused.verdict.notice, _text(refused)))
+        if (kind := refused.verdict.notice) is not None:
+            mends = f"; {SET_UP}" if refused.verdict.reason is RejectReason.WRONG_SETTINGS else ""
+            self._say(VenueNotice(kind, f"{_text(refused)}{mends}"))
 
     def _reject(self, ref: OrderRef, reason: RejectReason, text: str) -> None:
         self._known.forget(ref)

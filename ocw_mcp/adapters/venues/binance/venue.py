@@ -23,6 +23,7 @@ from ocw_mcp.adapters.venues.binance.queries import PERIOD_S, Pace, QueryFailed
 from ocw_mcp.adapters.venues.binance.reconcile import MARGIN_MS, Reconciler, Shown
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.sender import Sender
+from ocw_mcp.adapters.venues.binance.settings_watch import SettingsWatch
 from ocw_mcp.adapters.venues.binance.spot.product import SpotProduct
 from ocw_mcp.adapters.venues.binance.terms import Terms
 from ocw_mcp.adapters.venues.binance.trades import TradeReader
@@ -200,6 +201,7 @@ class BinanceVenue:
         else:
             self._demanded.clear()
         self._spawn(self._always(self._keep_reading))
+        self._spawn(self._always(SettingsWatch(self._product.check_again, self._say).run))
 
     async def _await_stream(self, *, required: bool) -> None:
         """Wait for the user data stream. Raises TimeoutError if it does not open and is `required`, as by a new book.
@@ -382,16 +384,14 @@ class BinanceVenue:
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Forget a task; report one that failed."""
         self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             self._failed_part(error)
 
     async def _stop(self) -> None:
         """End all tasks."""
         self._is_open = False
         self._up.clear()
-        tasks = tuple(self._tasks)
-        for task in tasks:
+        for task in (tasks := tuple(self._tasks)):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 

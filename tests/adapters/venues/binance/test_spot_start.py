@@ -122,9 +122,10 @@ def test_symbols_that_share_a_balance_are_refused_at_the_start(symbols: tuple[st
         {"kind": "refuse", "at": "0s", "for": "1m"},
         {"kind": "error", "at": "0s", "for": "1m", "path": "/api/v3/account", "status": 503},
         {"kind": "error", "at": "0s", "for": "1m", "path": "/api/v3/openOrders", "status": 503},
+        {"kind": "error", "at": "0s", "for": "1m", "path": "/api/v3/exchangeInfo", "status": 503},
         {"kind": "ban", "at": "0s", "for": "1m"},
     ],
-    ids=["streams", "account", "orders", "ban"],
+    ids=["streams", "account", "orders", "symbols", "ban"],
 )
 def test_spot_without_an_answer_is_tried_again_later(fault: dict[str, Any]) -> None:
     async def use(rig: SpotRig) -> None:

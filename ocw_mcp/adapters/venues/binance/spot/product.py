@@ -59,3 +59,7 @@ class SpotProduct:
         """Return nothing, if the account can be traded with; see `check_spot`."""
         await check_spot(self._client, self.queries, self._symbols)
         return []
+
+    async def check_again(self) -> None:
+        """Check account and key again; a symbol that does not trade now is no wrong setting."""
+        await check_spot(self._client, self.queries, ())

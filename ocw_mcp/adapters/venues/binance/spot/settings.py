@@ -17,6 +17,8 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.symbols import assets_of
 
+_UNKNOWN_SYMBOL: Final = 400
+"""The status with which exchangeInfo refuses a symbol that it does not have."""
 _GROUP: Final = "TRD_GRP_"
 """How the names of groups of symbols begin, for which the exchange also gives permissions on spot."""
 
@@ -34,7 +36,8 @@ async def check_spot(client: SignedClient, queries: SpotQueries, symbols: Sequen
             await check_key(queries, Product.SPOT)
     except QueryFailed as error:
         raise refused_key(error) or error from None
-    problems = account_problems(account) + symbol_problems(await _listed(client, symbols), symbols)
+    listed = await _listed(client, symbols) if symbols else []
+    problems = account_problems(account) + symbol_problems(listed, symbols)
     if problems:
         raise VenueRefused(f"{'; '.join(problems)}; correct it at the exchange or in the book's symbols, start again")
 
@@ -89,6 +92,8 @@ async def _listed(client: SignedClient, symbols: Sequence[str]) -> list[ListedSy
     try:
         async with asyncio.timeout(client.transport.timeout_s):
             answer = await client.transport.get("/api/v3/exchangeInfo", {"symbols": names})
+        if answer.status not in (200, _UNKNOWN_SYMBOL):
+            raise QueryFailed(f"/api/v3/exchangeInfo was answered {answer.status}")
         return msgspec.json.decode(answer.body, type=Listing).symbols if answer.status == 200 else []
     except (MarketUnreachable, TimeoutError, msgspec.MsgspecError) as error:
         raise QueryFailed(f"/api/v3/exchangeInfo could not be read: {error}"[:300]) from error
