@@ -1,0 +1,57 @@
+"""The evidence that is learned from: what the signals said, and what the trade yielded."""
+
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Source(StrEnum):
+    """Where an outcome comes from."""
+
+    TRADE = "trade"
+    """A closed trade."""
+    HOLD = "hold"
+    """A decision to do nothing. Its outcome is that of the trade which the signals proposed; see `counterfactuals`."""
+    REFUSAL = "refusal"
+    """A trade that was refused. Its outcome is what the trade would have yielded."""
+
+
+class Exclusion(StrEnum):
+    """The cause for which a trade is not learned from. The duration of a trade is never a cause."""
+
+    PERSON = "person"
+    """A person closed it."""
+    ADOPTED = "adopted"
+    """It was opened outside of OCW."""
+    VENUE = "venue"
+    """A fault of the venue opened, changed or closed it."""
+
+
+class Outcome(Struct, frozen=True):
+    """What one trade, or one decision without a trade, yielded. Raises ValueError for values out of range."""
+
+    at: int
+    """The time (ms) at which the result was known."""
+    regime: str
+    """The regime at the entry; one of the names that the learner has."""
+    direction: int
+    """1 for long, −1 for short."""
+    signals: Mapping[str, float]
+    """The value of each known signal at the entry, −1..1, above 0 for long. Omit a signal that was unknown."""
+    net: float
+    """The result in R (1 R is the loss at the first stop) after fees, slippage and funding."""
+    source: Source = Source.TRADE
+    excluded: Exclusion | None = None
+    choices: Mapping[str, float] = {}
+    """The value of each meta-parameter with which the trade was made; empty if it followed no advice."""
+
+    def __post_init__(self) -> None:
+        if self.direction not in (1, -1):
+            raise ValueError(f"the direction of an outcome is {self.direction!r}; expected 1 or −1")
+        if not math.isfinite(self.net):
+            raise ValueError(f"the net result of an outcome is {self.net!r}; expected a number of R")
+        for name, value in self.signals.items():
+            if not -1 <= value <= 1:  # also false for NaN
+                raise ValueError(f"the signal {name} of an outcome is {value!r}; expected −1..1, or no such signal")

@@ -1,0 +1,145 @@
+"""The payoff of trades in R, and the size that follows from it by fractional Kelly.
+
+1 R is the distance of the first stop. A size is a risk fraction: the share of the equity that is lost at the stop.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from ocw_mcp.core.learning.outcomes import Outcome
+from ocw_mcp.core.learning.posteriors import Posteriors, PosteriorsState
+from ocw_mcp.core.learning.quantiles import beta_quantiles
+from ocw_mcp.domain.time import DAY
+
+QUANTILE: Final = 0.25
+"""The quantile of the win rate from which a size is computed."""
+MOST_OF_KELLY: Final = 0.25
+"""The part of the full Kelly fraction that is advised at most."""
+HALF_LIFE: Final = 360 * DAY
+"""The time (ms) in which the weight of a payoff halves."""
+PRIOR_TRADES: Final = 4.0
+"""The wins and the losses of 1 R that are assumed before the first trade."""
+BORROWED: Final = 20.0
+"""The wins and losses that the mean of all regimes counts for in one regime."""
+
+
+class SizeAdvice(Struct, frozen=True):
+    """The size that the results of trades justify in one regime. It is advice; the policies limit every order."""
+
+    fraction: float
+    """The risk fraction: the share of the equity at risk between entry and stop. 0 if the trades show no edge."""
+    win_rate: float
+    """The mean of the posterior of the share of winning trades."""
+    low_win_rate: float
+    """The 25 % quantile, from which the fraction is computed."""
+    win: float
+    """The mean win in R after costs."""
+    loss: float
+    """The mean loss in R after costs, above 0."""
+    evidence: float
+    """The effective number of trades in the regime."""
+
+
+class PayoffsState(Struct):
+    """The saved state of `Payoffs`; `sums` has the count and sum of wins, then of losses, of each regime."""
+
+    rates: PosteriorsState
+    sums: list[list[float]]
+    at: int
+
+
+class Payoffs:
+    """The win rate, mean win and mean loss of closed trades, for each regime."""
+
+    def __init__(self, regimes: Sequence[str]) -> None:
+        self._regimes = list(regimes)
+        self._rates = Posteriors(np.array([0]), len(regimes))
+        self._sums = np.zeros((len(regimes), 4))
+        self._at = 0
+
+    def take(self, outcome: Outcome) -> None:
+        """Count a closed trade; a result of 0 R counts as nothing."""
+        if outcome.net == 0:
+            return
+        number, won = self._regimes.index(outcome.regime), outcome.net > 0
+        self._rates.add(outcome.at, np.array([number]), np.array([[float(won)]]), np.ones((1, 1)))
+        if outcome.at > self._at > 0:
+            self._sums *= 0.5 ** ((outcome.at - self._at) / HALF_LIFE)
+        self._at = max(self._at, outcome.at)
+        place = 0 if won else 2
+        self._sums[number, place] += 1
+        self._sums[number, place + 1] += abs(outcome.net)
+
+    def advise(self, regime: str) -> SizeAdvice:
+        """Return the size for one trade in a regime. Raises ValueError for a regime that does not exist."""
+        number = self._regimes.index(regime)
+        where = np.array([number])
+        rate = self._rates.read(where)
+        low = float(beta_quantiles(rate, QUANTILE)[0, 0])
+        win, loss = self._mean(number, 0), self._mean(number, 2)
+        return SizeAdvice(
+            kelly(low, win, loss) * MOST_OF_KELLY,
+            float(rate.mean[0, 0]),
+            low,
+            win,
+            loss,
+            float(self._rates.evidence(where)[0, 0]),
+        )
+
+    def _mean(self, number: int, place: int) -> float:
+        count, total = self._sums[:, place].sum() + PRIOR_TRADES, self._sums[:, place + 1].sum() + PRIOR_TRADES
+        own_count, own_total = self._sums[number, place], self._sums[number, place + 1]
+        return float((own_total + BORROWED * total / count) / (own_count + BORROWED))
+
+    def state(self) -> PayoffsState:
+        """Return all that must survive a restart."""
+        return PayoffsState(self._rates.state(), self._sums.tolist(), self._at)
+
+    def restore(self, state: PayoffsState, /) -> None:
+        """Restore a state that `state` returned. Raises ValueError if it is damaged, and changes nothing."""
+        sums = np.array(state.sums, dtype=np.float64)
+        if sums.shape != self._sums.shape or not (np.isfinite(sums).all() and (sums >= 0).all()) or state.at < 0:
+            raise ValueError(f"the sums of payoffs have the shape {sums.shape} or bad numbers; rebuild the learner")
+        self._rates.restore(state.rates)
+        self._sums, self._at = sums, state.at
+
+
+def kelly(win_rate: float, win: float, loss: float) -> float:
+    """Return the risk fraction with the fastest growth, for the mean win and loss in R (> 0); 0 without an edge.
+
+    With b = win ÷ loss, f = p − (1 − p) ÷ b is the share of the equity to lose at a loss (J. L. Kelly, A New
+    Interpretation of Information Rate, 1956), and f ÷ loss is that share for a loss of 1 R. Mean losses below 1 R do
+    not raise the fraction, because a trade can always lose the whole distance to its stop.
+    """
+    fraction = win_rate - (1 - win_rate) * loss / win
+    return max(0.0, fraction / max(loss, 1.0))
+
+
+def share_budget(
+    wanted: Mapping[str, float], open_risk: Mapping[str, float], clusters: Sequence[Sequence[str]]
+) -> dict[str, float]:
+    """Return the risk fraction of each symbol of `wanted` within the budgets of correlated symbols.
+
+    `open_risk` has the fraction at risk of each open position. The symbols of a cluster share one budget, the largest
+    fraction wanted among them: perfectly correlated trades are one trade. What their open positions risk is taken from
+    it, and the rest is divided in proportion to what is wanted. A symbol in no cluster has a budget of its own. Raises
+    ValueError for a number that is negative or not finite, or a symbol in two clusters.
+    """
+    for name, value in [*wanted.items(), *open_risk.items()]:
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"the risk of {name} is {value!r}; expected a share of the equity from 0")
+    named = [symbol for cluster in clusters for symbol in cluster]
+    if len(set(named)) < len(named):
+        raise ValueError(f"a symbol is in two clusters of {[list(each) for each in clusters]}; name it once")
+    found: dict[str, float] = {}
+    for cluster in [*clusters, *([symbol] for symbol in wanted if symbol not in named)]:
+        inside = {symbol: wanted[symbol] for symbol in cluster if symbol in wanted}
+        total = math.fsum(inside.values())
+        rest = max(0.0, max(inside.values(), default=0.0) - math.fsum(open_risk.get(symbol, 0.0) for symbol in cluster))
+        for symbol, value in inside.items():
+            found[symbol] = value * min(1.0, rest / total) if total else 0.0
+    return found

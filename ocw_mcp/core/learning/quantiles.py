@@ -1,0 +1,29 @@
+"""Quantiles of Beta distributions, without the half second that importing scipy takes."""
+
+from typing import Final
+
+import numpy as np
+
+from ocw_mcp.core.learning.posteriors import Beta, Floats
+
+_SPAN: Final = np.linspace(-9.0, 9.0, 361)
+"""The places of the integration, in standard deviations of the log-odds."""
+
+
+def beta_quantiles(found: Beta, share: float) -> Floats:
+    """Return the quantile `share` (0..1) of each distribution, to about 0.001 for counts above 1.
+
+    The density of the log-odds y, exp(a·y) ÷ (1 + exp(y))^(a + b), is summed by the trapezoid rule around its mode
+    ln(a ÷ b), at which its curvature is ab ÷ (a + b).
+    """
+    a, b = (found.mean * found.evidence)[..., None], ((1 - found.mean) * found.evidence)[..., None]
+    places = np.log(a / b) + _SPAN * np.sqrt((a + b) / (a * b))
+    density = a * places - (a + b) * np.logaddexp(0, places)
+    density = np.exp(density - density.max(-1, keepdims=True))
+    area = np.cumsum((density[..., 1:] + density[..., :-1]) / 2, -1)
+    area = np.concatenate([np.zeros_like(area[..., :1]), area], -1) / area[..., -1:]
+    after = (area < share).sum(-1, keepdims=True)
+    low, high = (np.take_along_axis(area, at, -1) for at in (after - 1, after))
+    left, right = (np.take_along_axis(places, at, -1) for at in (after - 1, after))
+    quantile: Floats = (1 / (1 + np.exp(-(left + (right - left) * (share - low) / (high - low)))))[..., 0]
+    return quantile
