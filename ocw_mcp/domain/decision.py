@@ -96,6 +96,8 @@ class Leg(msgspec.Struct, frozen=True):
     """The decider's confidence, from 0 to 1, which is journaled and has no effect."""
     reasoning: str = ""
     signals: tuple[str, ...] = ()
+    signal_weights: dict[str, float] = {}
+    """How much each of OCW's own signals counted for the decision, by its name in `core/signals`."""
     malformed: str = ""
     """Why the leg could not be read, in one clause; a leg with this clause is refused."""
 
@@ -118,6 +120,7 @@ class Leg(msgspec.Struct, frozen=True):
             confidence: float | None = None,
             reasoning: str = "",
             signals: tuple[str, ...] = (),
+            signal_weights: dict[str, float] = {},
             malformed: str = "",
         ) -> None: ...
 

@@ -32,12 +32,14 @@ class Signals(msgspec.Struct, frozen=True):
     """The mean of %b (position between the Bollinger bands) and RSI, both with the opposite sign."""
     tilt: float
     """The contribution of derivatives readings to the score; 0 if they are unknown."""
+    learned: float = 0.0
+    """The contribution of the vote of all signals by what was learned of them; 0 unless the rules use it."""
 
     @property
     def score(self) -> float:
         """The weighted sum of the signals, −1..1."""
         blend = self.trend * self.momentum + (1 - self.trend) * self.reversion
-        return max(-1.0, min(1.0, blend + self.tilt))
+        return max(-1.0, min(1.0, blend + self.tilt + self.learned))
 
 
 class CandleSignals(msgspec.Struct, frozen=True):
