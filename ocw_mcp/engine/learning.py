@@ -109,7 +109,7 @@ class Learning:
         return [
             f"signal_weights of {leg.symbol}: {wrong}"
             for leg in decision.legs
-            for wrong in signals.unknown_names(leg.signal_weights)
+            for wrong in signals.unknown_names(name for name, _ in leg.signal_weights)
         ]
 
     def _on_decision(self, made: events.DecisionMade, at: int) -> None:
@@ -128,7 +128,7 @@ class Learning:
         """Keep the signals that the legs name, by the idempotency keys of their orders."""
         for index, leg in enumerate(decision.legs):
             if leg.signal_weights:
-                known = {name: value for name, value in leg.signal_weights.items() if name in signals.SIGNALS}
+                known = {name: value for name, value in leg.signal_weights if name in signals.SIGNALS}
                 self._claims[str(key.leg(index))] = known
         while len(self._claims) > MOST_CLAIMS:
             del self._claims[next(iter(self._claims))]
