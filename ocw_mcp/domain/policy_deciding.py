@@ -134,9 +134,12 @@ class RulesPolicy(Table):
     entry_size: Share = Decimal("0.2")
     """The notional of an entry of the rules, as a share of equity; smaller if a limit requires it."""
     adx_range: Annotated[float, Field(ge=0, le=100)] = 18
-    """The ADX up to which a market counts as ranging while the regime is unknown."""
+    """The ADX up to which a market counts as ranging."""
     adx_trend: Annotated[float, Field(ge=0, le=100)] = 26
     """The ADX from which a market counts as trending; from `adx_range` to this value it is partly ranging."""
+    regime_blend: Annotated[float, Field(ge=-1, le=1), OPTIONAL] = 0
+    """How far the probability of a turbulent market moves the weights: at 1 to momentum, at -1 to mean reversion, at 0
+    not at all. An unknown regime moves nothing. Optional."""
     entry_score: Annotated[float, Field(gt=0, le=1)] = 0.75
     """The smallest strength of the signals for an entry, 0 to 1."""
     exit_score: Annotated[float, Field(gt=0, le=1)] = 0.2

@@ -44,6 +44,12 @@ class RegimeReading(msgspec.Struct, frozen=True, tag="regime", tag_field="is"):
         """The number of states of the model."""
         return len(self.probabilities)
 
+    @property
+    def by_level(self) -> dict[Level, float]:
+        """The filtered probability of each level; 0 for `normal` if the model has only two states."""
+        calmest, *between, most_volatile = self.probabilities
+        return {Level.CALM: calmest, Level.NORMAL: sum(between), Level.TURBULENT: most_volatile}
+
 
 class RegimeModel(msgspec.Struct, frozen=True):
     """A Gaussian hidden Markov model with diagonal covariances, whose states are ordered by volatility, lowest first.

@@ -104,6 +104,8 @@ class DerivativesView(msgspec.Struct, frozen=True):
     """What each known component adds to `composite`."""
     extremes: tuple[str, ...] = ()
     """The readings of this view that are extreme (`domain/extremes.py`)."""
+    as_of: int | None = None
+    """The time (ms) of the newest row of metrics; None without one."""
 
 
 class SizeStep(msgspec.Struct, frozen=True):

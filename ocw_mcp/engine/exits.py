@@ -107,10 +107,10 @@ class Exits(Stateful[ExitsState]):
         policy, most_h, ledger = self._policies.score, self._policies.exits.max_hold_h, self._account.ledger
         own = sorted(ledger.positions.keys() - set(self._account.exchange.adopted))
         held = [self._scored(ledger.positions[symbol]) for symbol in own]
-        asked, bands = [], {}
+        asked, bands, regime = [], {}, self._account.outlook.regime(now)
         for position in held:
             symbol = position.symbol
-            score = score_held(position, held, self._market.correlation, now, most_h)
+            score = score_held(position, held, self._market.correlation, now, most_h, regime)
             band = EXIT if score.total >= policy.exit else REVIEW if score.total >= policy.review else HOLD
             before = self._state.bands.get(symbol, HOLD)
             bands[symbol] = band

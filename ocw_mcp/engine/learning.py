@@ -298,9 +298,7 @@ class Learning:
         """Return all that must survive a restart."""
         saved = msgspec.msgpack.encode(self.learner.state())
         digest = hashlib.sha256(saved).hexdigest()
-        return LearningState(
-            saved, digest, self._trades.saved, self._following.saved, self._claims, self._regrets
-        )
+        return LearningState(saved, digest, self._trades.saved, self._following.saved, self._claims, self._regrets)
 
     def restore(self, state: LearningState, /) -> None:
         """Restore a state that `state` returned. A learner that is damaged, or not as it is now, becomes `broken`."""

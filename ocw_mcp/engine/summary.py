@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from ocw_mcp.domain.money import exact, plain
+from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.snapshot import positions, summary_of
 from ocw_mcp.engine.step import Engine
 
@@ -20,6 +21,18 @@ def _exchange(engine: Engine) -> dict[str, Any]:
         "adopted": list(known.adopted),
         "not_in_the_books": {symbol: plain(quantity) for symbol, quantity in sorted(known.elsewhere.items())},
         "orders_of_others": len(known.foreign),
+    }
+
+
+def _outlook(engine: Engine) -> dict[str, Any]:
+    """Return why the size limits have their scale, and the extreme derivatives readings by symbol."""
+    outlook, now = engine.account.outlook, engine.now
+    moods = {"regime": outlook.regime(now), "macro": outlook.macro(now)}
+    views = {symbol: market.derivatives_view(now) for symbol, market in engine.market.symbols.items()}
+    return {
+        "scale_reason": outlook.scale_reason(now),
+        "unknown": {name: each.reason for name, each in moods.items() if isinstance(each, Unknown)},
+        "extremes": {symbol: list(view.extremes) for symbol, view in views.items() if view.extremes},
     }
 
 
@@ -44,6 +57,7 @@ def summary(engine: Engine) -> dict[str, Any]:
         "policies": {"name": engine.config.policies.name, "hash": engine.config.policy_hash},
         "limits": engine.limit_usage(),
         "scale": plain(account.outlook.scale(engine.now)),
+        "outlook": _outlook(engine),
         "agent": {
             "name": engine.config.agent,
             "paused_by": manual.paused_by,

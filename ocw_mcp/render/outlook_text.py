@@ -1,9 +1,12 @@
 """The readings of the whole market and the anomaly of a symbol as lines for a model."""
 
+from collections.abc import Mapping
 from typing import Final
 
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.regime import RegimeReading
 from ocw_mcp.domain.snapshot import Snapshot, SymbolView
-from ocw_mcp.domain.time import utc_day
+from ocw_mcp.domain.time import DAY, utc_day
 from ocw_mcp.domain.unknown import Unknown
 
 ANOMALY_SHOWN: Final = 0.9
@@ -25,11 +28,29 @@ def regime_line(snapshot: Snapshot) -> str:
     regime = snapshot.regime
     if isinstance(regime, Unknown):
         return ""
-    lasting = "" if regime.expected_days is None else f", expected to last {regime.expected_days:.0f} days"
+    more = "" if regime.expected_days is None else f", expected {regime.expected_days:.0f} days more"
     return (
-        f"regime of volatility at the last daily close: {regime.level} (probability {regime.probability:.0%}) since "
-        f"{utc_day(regime.since)}{lasting}, volatility of 14 days {regime.volatility:.0%} a year"
+        f"regime {regime.level} (probability {regime.probability:.0%}) since {utc_day(regime.since)}{more}; volatility "
+        f"of 14 days {regime.volatility:.0%} a year at the daily close of {utc_day(regime.at - 1)}"
     )
+
+
+def model_line(regime: RegimeReading, now: int) -> str:
+    """Return the probabilities of the levels, and the age of their model at `now` (ms)."""
+    levels = ", ".join(f"{level} {share:.1%}" for level, share in regime.by_level.items())
+    age = (now - regime.fitted_at) // DAY
+    return (
+        f"probabilities {levels}; model of {regime.states} states, fitted {age} days ago ({utc_day(regime.fitted_at)})"
+    )
+
+
+def scale_text(snapshot: Snapshot, factors: Mapping[str, object]) -> str:
+    """Return the factor on size limits with its parts; `factors` are those of `regime` and `macro`, if known."""
+    names = {"regime": regime_name(snapshot), "macro": macro_name(snapshot)}
+    parts = [
+        f"{name} {mood}{'' if (factor := factors.get(name)) is None else f' ×{factor}'}" for name, mood in names.items()
+    ]
+    return f"size limits ×{plain(snapshot.scale)} ({', '.join(parts)})"
 
 
 def anomaly_line(view: SymbolView) -> str:

@@ -21,11 +21,25 @@ def outside_lines(snapshot: Snapshot) -> Iterator[str]:
     """Yield the macro regime if it is known, one line of numbers from outside, and each headline as a quotation."""
     if not isinstance(snapshot.macro, Unknown):
         yield macro_line(snapshot.macro)
+    yield from numbers_line(snapshot)
+    yield from headline_lines(snapshot, MOST_HEADLINES)
+
+
+def numbers_line(snapshot: Snapshot) -> Iterator[str]:
+    """Yield one line of the numbers from outside, if there is one."""
     numbers = [_number(each, snapshot.at) for each in snapshot.context if each.value is not None]
     if numbers:
         yield f"outside: {'; '.join(numbers)}"
-    texts = [each for each in snapshot.context if each.text]
-    for each in sorted(texts, key=lambda item: -(item.as_of or 0))[:MOST_HEADLINES]:
+
+
+def newest_first(snapshot: Snapshot) -> list[ContextItem]:
+    """Return the texts from outside, the newest first and those without a time last."""
+    return sorted((each for each in snapshot.context if each.text), key=lambda item: -(item.as_of or 0))
+
+
+def headline_lines(snapshot: Snapshot, most: int) -> Iterator[str]:
+    """Yield the newest texts from outside, at most so many, each as a quotation."""
+    for each in newest_first(snapshot)[:most]:
         what = f"{each.name or 'headline'} ({_age(each, snapshot.at)})"
         yield quotation(what, each.source, each.as_of, each.text, LONGEST_HEADLINE)
 

@@ -25,8 +25,8 @@ READING = RegimeReading(
 def test_known_regime_has_one_line_and_an_unknown_one_none() -> None:
     shown = compact(replace(snapshot(view()), regime=READING))
     assert (
-        "\nregime of volatility at the last daily close: turbulent (probability 97%) since 2025-12-29, expected "
-        "to last 12 days, volatility of 14 days 62% a year\n"
+        "\nregime turbulent (probability 97%) since 2025-12-29, expected 12 days more; volatility of 14 days 62% a "
+        "year at the daily close of 2025-12-31\n"
     ) in shown
     assert "daily close" not in compact(snapshot(view()))
 

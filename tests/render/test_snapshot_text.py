@@ -321,7 +321,7 @@ def test_remarks_of_others_are_quoted_on_their_own_lines(text: str) -> None:
     shown = compact(snapshot(note=Remark(text, "mcp:desk", NOON), wake=by_others), reader="claude")
     bare = compact(snapshot(note=None, wake=(wake("BTCUSDT", met),)), reader="claude")
     left = [each for each in shown.splitlines() if each not in bare.splitlines()]
-    left.remove(next(each for each in left if each.startswith("this context has text of another client: ")))
+    left.remove(next(each for each in left if each.startswith("this context has text of others: ")))
     quoted = [each.partition(", untrusted_text by mcp:desk, 2026-03-01T12:00:00Z: ") for each in left]
     assert [what.strip().lower() for what, _, _ in quoted] == [f"on btcusdt {met}", "note of an earlier wake, 0s ago"]
     assert {json.loads(said) for _, _, said in quoted} == {untrusted(text, LONGEST_REMARK)}

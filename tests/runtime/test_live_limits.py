@@ -19,10 +19,13 @@ SCRIPT = {2: buy("88500", "0.05"), 10: buy("88500", "0.05")}
 PUBLIC = {
     *("/fapi/v1/time", "/fapi/v1/exchangeInfo", "/fapi/v1/klines", "/fapi/v1/fundingInfo", "/fapi/v1/fundingRate"),
     *("/fapi/v1/premiumIndex", "/fapi/v1/ticker/bookTicker"),
+    *("/futures/data/openInterestHist", "/futures/data/topLongShortPositionRatio", "/futures/data/basis"),
+    *("/futures/data/topLongShortAccountRatio", "/futures/data/globalLongShortAccountRatio"),
+    *("/futures/data/takerlongshortRatio", "/fapi/v1/openInterest"),
     *("/api/v3/time", "/api/v3/exchangeInfo", "/api/v3/klines", "/api/v3/ticker/bookTicker"),
 }
 """The paths that the exchange answers without a key, and that need none of its trading permissions."""
-ALLOWED = {"symbol", "interval", "startTime", "endTime", "limit", "symbols"}
+ALLOWED = {"symbol", "interval", "startTime", "endTime", "limit", "symbols", "period", "pair", "contractType"}
 
 
 def requests(book: LiveBook, since_s: float, until_s: float) -> list[float]:

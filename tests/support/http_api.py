@@ -34,6 +34,9 @@ REQUESTS = {
     "/positions": "/positions?symbol=BTCUSDT",
     "/policies": "/policies",
     "/snapshot": "/snapshot?symbol=ETHUSDT",
+    "/derivatives": "/derivatives?symbol=ETHUSDT",
+    "/regime": "/regime",
+    "/context": "/context",
     "/prices/{symbol}": "/prices/ETHUSDT?timeframe=4h&limit=2",
     "/feed": "/feed",
     "/decisions": "/decisions?acted=true&limit=1",
@@ -47,6 +50,7 @@ REQUESTS = {
 REFUSED = {
     "/positions": ("/positions?symbol=DOGEUSDT", "/positions?coin=BTC"),
     "/snapshot": ("/snapshot?symbol=DOGEUSDT", "/snapshot?detail=concise"),
+    "/derivatives": ("/derivatives?symbol=DOGEUSDT", "/derivatives?coin=BTC"),
     "/prices/{symbol}": ("/prices/DOGEUSDT", "/prices/ETHUSDT?timeframe=7m"),
     "/decisions": ("/decisions?cursor=newest",),
     "/trades": ("/trades?symbol=DOGEUSDT", "/trades?since=yesterday"),

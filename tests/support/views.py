@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.regime import Level, RegimeReading
 from ocw_mcp.domain.snapshot import Correlation, IndicatorValues, PositionView, Snapshot, SymbolView, SymbolViews
 from ocw_mcp.domain.state import TradingState
-from ocw_mcp.domain.time import HOUR
+from ocw_mcp.domain.time import DAY, HOUR
 from ocw_mcp.domain.unknown import Unknown
 from tests.support.runs import policies
 
@@ -56,6 +57,14 @@ FLAT = msgspec.structs.replace(LOW_IN_RANGE, rsi_14=50.0, percent_b=0.5)
 def values(base: IndicatorValues, **changes: Any) -> IndicatorValues:
     """Return indicators with some values changed."""
     return msgspec.structs.replace(base, **changes)
+
+
+def turbulent(probability: float, since: int = NOON - HOUR) -> RegimeReading:
+    """Return a turbulent regime with a probability, which began at `since` (ms)."""
+    rest = 1 - probability
+    return RegimeReading(
+        since, Level.TURBULENT, probability, 2, (rest / 2, rest / 2, probability), 9.0, since, 0.8, since - DAY
+    )
 
 
 def holding(quantity: str, symbol: str = "BTCUSDT", **changes: Any) -> PositionView:

@@ -216,7 +216,7 @@ def situation(snapshot: Snapshot, symbol: str, rules: RulesPolicy) -> Situation:
     if view is None:
         return Situation(symbol)
     regime = None if isinstance(snapshot.regime, Unknown) else snapshot.regime.level.value
-    read = read_signals(view, rules)
+    read = read_signals(view, rules, snapshot.regime)
     if read is None:
         return Situation(symbol, regime)
     signals = {"momentum": read.momentum, "reversion": read.reversion, "trend": 2 * read.trend - 1}

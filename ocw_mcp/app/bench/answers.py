@@ -81,7 +81,7 @@ async def _answers() -> dict[str, dict[str, int]]:
 
 async def _session(call: _Call, last: Callable[[], Any]) -> None:
     """Trade one symbol through the tools, and call each tool at least once."""
-    for tool in ("ocw_get_status", "regime_get_current", "weights_get", "portfolio_get", "policies_get"):
+    for tool in ("ocw_get_status", "regime_get_current", "context_get", "weights_get", "portfolio_get", "policies_get"):
         await call(tool)
     await call("derivatives_get_summary", symbol=SYMBOL)
     await call("market_get_candles", symbol=SYMBOL)

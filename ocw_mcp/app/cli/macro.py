@@ -30,7 +30,10 @@ def macro(
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Show the macro quadrants of each day, as known then, beside the recessions of the NBER."""
+    """Show the macro quadrant of each day, beside recessions.
+
+    A quadrant follows from what was published by its day; the recessions are those of the NBER.
+    """
     from ocw_mcp.app.gate_report.curve import require
     from ocw_mcp.app.macro.history import from_files, from_fred, report
     from ocw_mcp.app.macro.picture import draw

@@ -31,7 +31,7 @@ ENGINE: Final = {
     "mcp": "Reads over MCP beside the SDK alone. In process, 50 clients over HTTP, calls and start over stdio.",
     "answers": "Characters of each MCP tool and of its longest answer.",
     "agent": "One decision of Claude's, answered by a stand-in. Characters, rounds, cost, our own time. Two minutes.",
-    "outside": "Delays of the event loop while outside sources hang, flood and send hostile texts.",
+    "outside": "Delays of the event loop while outside sources misbehave. They hang, flood and send hostile texts.",
     "derivatives": "Request weight of thirty symbols. As a share of what the exchange allows, usual and extreme.",
     "regime": "Time of a refit of the regime in a worker. The delays of the event loop meanwhile.",
     "memory": "Memory of a process that runs two years of three symbols. It takes some minutes.",

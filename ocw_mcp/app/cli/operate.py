@@ -19,6 +19,7 @@ from ocw_mcp.app.cli.control import ask_passphrase, require_terminal, typed
 from ocw_mcp.app.cli.lists import spent_text
 from ocw_mcp.app.cli.options import print_result
 from ocw_mcp.app.output import STATE_STYLES, clean, gain_style
+from ocw_mcp.app.views.live import OutlookSummary
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.settlement import read_settlement
@@ -94,6 +95,8 @@ def _summary_lines(summary: dict[str, Any]) -> Iterator[str | Text]:
         yield f"{summary['state']} {lowered_text(lowered)}; {ends}"
     for subject, why in summary.get("degraded", {}).items():
         yield Text(clean(f"market data degraded, {subject}: {why}"), "yellow")
+    if summary.get("outlook"):
+        yield from outlook_lines(summary["scale"], msgspec.convert(summary["outlook"], OutlookSummary))
     yield from _exchange_lines(summary.get("exchange") or {})
     yield from map(_position, summary["positions"])
     if not summary["positions"]:
@@ -105,6 +108,15 @@ def _summary_lines(summary: dict[str, Any]) -> Iterator[str | Text]:
         yield f"the agent is paused by {agent['paused_by']}"
     yield from (f"{symbol} is under manual control of {by}" for symbol, by in agent.get("held", {}).items())
     yield from (Text(clean(approval_text(each)), "yellow") for each in summary.get("approvals", ()))
+
+
+def outlook_lines(scale: object, outlook: OutlookSummary) -> Iterator[str]:
+    """Yield the factor on size limits with its reasons, and the extreme derivatives readings if there are some."""
+    unknown = "".join(f"; {name} unknown: {why}" for name, why in outlook.unknown.items())
+    yield f"size limits ×{scale} ({outlook.scale_reason}{unknown})"
+    if outlook.extremes:
+        each = ", ".join(f"{symbol} {' '.join(names)}" for symbol, names in outlook.extremes.items())
+        yield f"extreme derivatives: {each}"
 
 
 def _exchange_lines(account: dict[str, Any]) -> Iterator[str | Text]:

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ocw_mcp.app.cli.lists import decisions_grid, orders_grid, positions_grid
-from ocw_mcp.app.cli.operate import approval_text
+from ocw_mcp.app.cli.operate import approval_text, outlook_lines
 from ocw_mcp.app.cli.tables import Column, amounts, gains, grid, money
 from ocw_mcp.app.output import STATE_STYLES
 from ocw_mcp.app.terminal import keys
@@ -24,7 +24,7 @@ from ocw_mcp.render.text import cents, day_result, lowered_text, moment
 EVERY_S = 1.0
 QUIT = "q"
 ROWS_ONCE = 5
-_LINES_AROUND = 16
+_LINES_AROUND = 18
 """Lines of the screen that are not rows of a list: headers, titles and counters."""
 
 
@@ -86,6 +86,8 @@ def _parts(glance: LiveSummary) -> Iterator[RenderableType]:
         return
     if glance.engine.prices:
         yield Text(" · ".join(f"{printable(symbol)} {plain(price)}" for symbol, price in glance.engine.prices.items()))
+    if glance.engine.outlook is not None and glance.engine.scale is not None:
+        yield from (Text(printable(each)) for each in outlook_lines(plain(glance.engine.scale), glance.engine.outlook))
     if glance.engine.lowered is not None:
         lowered = glance.engine.lowered
         ends = "it ends when the data return" if lowered.by == MARKET_DATA else "ocw resume ends it"

@@ -18,6 +18,15 @@ from ocw_mcp.adapters.store.views.orders import Orders, PositionRow, find_orders
 from ocw_mcp.domain.state import Lowered
 
 
+class OutlookSummary(msgspec.Struct, frozen=True):
+    """Why the size limits have their scale, and the extreme derivatives readings by symbol."""
+
+    scale_reason: str
+    unknown: dict[str, str] = {}
+    """Why a regime is unknown, under `regime` and `macro`."""
+    extremes: dict[str, list[str]] = {}
+
+
 class EngineSummary(msgspec.Struct, frozen=True):
     """The last summary of the engine, written at `at` (ms). Money is in quote currency; the daily loss is a fraction
     of the equity at the start of the day."""
@@ -36,6 +45,10 @@ class EngineSummary(msgspec.Struct, frozen=True):
     approvals: list[dict[str, Any]] = []
     lowered: Lowered | None = None
     """Who lowered the state from ACTIVE; None in state ACTIVE, and in books of versions that did not store it."""
+    scale: Decimal | None = None
+    """The factor on size limits."""
+    outlook: OutlookSummary | None = None
+    """None in books of versions that did not store it, as is `scale`."""
 
 
 class FillRow(msgspec.Struct, frozen=True):

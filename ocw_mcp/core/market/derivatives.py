@@ -157,6 +157,11 @@ class Derivatives:
             return self.values(now)[reading]
         return self._row_reading(reading)
 
+    @property
+    def newest_at(self) -> int | None:
+        """The time (ms) of the newest row; None without one."""
+        return max((row.at for row in (*self._rows[-1:], *self._interims[-1:])), default=None)
+
     def open_interest(self, now: int) -> Reading:
         """Return the open interest (base asset) as of `now` (ms)."""
         if (missing := self._no_rows(now)) is not None:

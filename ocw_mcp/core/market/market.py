@@ -270,7 +270,8 @@ class SymbolMarket:
         if self._view is None or self._view[0] is not values or self._view[1] != liquidated:
             readings = {**values, "liquidations_1h": liquidated}
             parts = dict(self.derivatives.parts(now))
-            view = DerivativesView(**readings, parts=parts, extremes=extreme_readings(readings))
+            at = self.derivatives.newest_at
+            view = DerivativesView(**readings, parts=parts, extremes=extreme_readings(readings), as_of=at)
             self._view = values, liquidated, view
         return self._view[2]
 

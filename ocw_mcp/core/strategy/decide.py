@@ -11,9 +11,7 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Final
 
-import msgspec
-
-from ocw_mcp.core.strategy.signals import Signals, read_signals
+from ocw_mcp.core.strategy.signals import Signals, read_signals, signals_of
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.market import Product
@@ -86,10 +84,7 @@ def decide(snapshot: Snapshot, policies: Policies) -> Decision:
     legs: list[Leg] = []
     sizing = Sizing(snapshot, policies)
     for view in snapshot.symbols.values():
-        signals = read_signals(view, policies.rules)
-        if signals is not None and policies.learning.mode == "act" and snapshot.learning is not None:
-            vote = snapshot.learning.votes.get(view.symbol, 0.0)
-            signals = msgspec.structs.replace(signals, learned=policies.learning.vote * vote)
+        signals = signals_of(view, snapshot, policies)
         position = view.position
         leg: Leg | None = None
         if position is None:
@@ -149,9 +144,10 @@ def _entry(view: SymbolView, signals: Signals, snapshot: Snapshot, policies: Pol
         return None
     tilt = f", derivatives {signals.tilt:+.2f}" if signals.tilt else ""
     tilt += f", learned {signals.learned:+.2f}" if signals.learned else ""
+    moved = f", {signals.weight:.0%} momentum by the regime" if signals.weight != signals.trend else ""
     reasoning = (
         f"on {signals.timeframe} momentum {signals.momentum:+.2f}, reversion {signals.reversion:+.2f}, "
-        f"{signals.trend:.0%} trend by ADX {signals.adx:.0f}{tilt}: {score:+.2f}"
+        f"{signals.trend:.0%} trend by ADX {signals.adx:.0f}{moved}{tilt}: {score:+.2f}"
     )
     names = _contributing(signals)
     return Leg(view.symbol, action, size, stop_price, confidence=abs(score), reasoning=reasoning, signals=names)
@@ -172,8 +168,8 @@ def _contributing(signals: Signals) -> tuple[str, ...]:
     """Return the names of the signals that favour the direction of the entry, the strongest first."""
     sign = 1 if signals.score > 0 else -1
     contributions = {
-        "momentum": sign * signals.trend * signals.momentum,
-        "reversion": sign * (1 - signals.trend) * signals.reversion,
+        "momentum": sign * signals.weight * signals.momentum,
+        "reversion": sign * (1 - signals.weight) * signals.reversion,
         "derivatives": sign * signals.tilt,
         "learned": sign * signals.learned,
     }

@@ -2,6 +2,9 @@
 
 The score has five parts: an adverse change of regime, a reversal of momentum, correlation with another position, profit
 given back, and time in the position. An unknown part counts half of its weight.
+
+The regime changes against a position if a trend is against it, or if the market has become turbulent since it was
+opened and moves against it. An unknown regime leaves the trend alone to count.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,6 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ocw_mcp.core.strategy.signals import Signals
+from ocw_mcp.domain.regime import Level, RegimeReading
 from ocw_mcp.domain.snapshot import PositionView, Snapshot
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Reading, Unknown
@@ -58,7 +62,7 @@ def score_position(
 ) -> PositionScore:
     """Return the exit score of an open position. `signals` are those of its symbol, None if they are unknown."""
     held = [scored(view.position, None) for view in snapshot.symbols.values() if view.position is not None]
-    return score_held(scored(position, signals), held, snapshot.correlation, snapshot.at, max_hold_h)
+    return score_held(scored(position, signals), held, snapshot.correlation, snapshot.at, max_hold_h, snapshot.regime)
 
 
 def scored(position: PositionView, signals: Signals | None) -> ScoredPosition:
@@ -82,18 +86,27 @@ def score_held(
     correlation: Callable[[str, str], Reading],
     at: int,
     max_hold_h: float,
+    regime: RegimeReading | Unknown,
 ) -> PositionScore:
     """Return the exit score of a position at a time (ms). `held` are all positions; their correlations may be asked."""
     trend, momentum, sign = position.trend, position.momentum, position.sign
     parts = {
-        # The regime is not modelled: a trend against the position counts as a regime change since its opening.
-        "regime_change": None if trend is None or momentum is None else trend * _clamped(-sign * momentum * 2),
+        "regime_change": None
+        if trend is None or momentum is None
+        else max(trend, _became_turbulent(regime, position.opened_at)) * _clamped(-sign * momentum * 2),
         "momentum_reversal": None if momentum is None else _clamped(-sign * momentum),
         "correlation": _correlation(position, held, correlation),
         "pnl_path": _given_back(position),
         "time_decay": _clamped((at - position.opened_at) / (max_hold_h * HOUR)),
     }
     return PositionScore(sum([WEIGHTS[name] * _counted(part) for name, part in parts.items()]), parts)
+
+
+def _became_turbulent(regime: RegimeReading | Unknown, opened_at: int) -> float:
+    """Return the probability of a turbulent market if its level has become turbulent since `opened_at` (ms), else 0."""
+    if isinstance(regime, Unknown) or regime.level is not Level.TURBULENT or regime.since <= opened_at:
+        return 0.0
+    return regime.by_level[Level.TURBULENT]
 
 
 def _correlation(

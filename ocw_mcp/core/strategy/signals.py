@@ -1,20 +1,25 @@
 """The rules' signals on one timeframe: momentum, mean reversion, and their weights.
 
-Every signal is −1..1, above 0 for long. ADX takes the place of a regime model: momentum counts in a trend, mean
-reversion in a range, and both in proportion in between. Derivatives readings, if known, are added to the weighted sum.
+Every signal is −1..1, above 0 for long. By ADX momentum counts in a trend, mean reversion in a range, and both in
+proportion in between. The regime says how volatile the market is, and not whether it trends: it can only move these
+weights, by `rules.regime_blend`. Derivatives readings, if known, are added to the weighted sum.
 """
 
 import math
+from typing import Final
 
 import msgspec
 
-from ocw_mcp.domain.policies import RulesPolicy
-from ocw_mcp.domain.snapshot import IndicatorValues, SymbolView
+from ocw_mcp.domain.policies import Policies, RulesPolicy
+from ocw_mcp.domain.regime import Level, RegimeReading
+from ocw_mcp.domain.snapshot import IndicatorValues, Snapshot, SymbolView
 from ocw_mcp.domain.time import span_ms
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 RSI_MIDDLE, RSI_RANGE = 50.0, 25.0
 """In RSI points: an RSI of 25 or more above or below the middle is a signal of 1 or −1."""
+
+_NO_REGIME: Final = Unknown("no regime is given")
 
 
 class Signals(msgspec.Struct, frozen=True):
@@ -32,13 +37,15 @@ class Signals(msgspec.Struct, frozen=True):
     """The mean of %b (position between the Bollinger bands) and RSI, both with the opposite sign."""
     tilt: float
     """The contribution of derivatives readings to the score; 0 if they are unknown."""
+    weight: float
+    """The weight of momentum, 0..1, that follows from `trend` and the regime; reversion has the rest."""
     learned: float = 0.0
     """The contribution of the vote of all signals by what was learned of them; 0 unless the rules use it."""
 
     @property
     def score(self) -> float:
         """The weighted sum of the signals, −1..1."""
-        blend = self.trend * self.momentum + (1 - self.trend) * self.reversion
+        blend = self.weight * self.momentum + (1 - self.weight) * self.reversion
         return max(-1.0, min(1.0, blend + self.tilt + self.learned))
 
 
@@ -60,7 +67,7 @@ class CandleSignals(msgspec.Struct, frozen=True):
         return (self.moves + math.tanh(move / (2 * self.atr))) / 4
 
 
-def read_signals(view: SymbolView, rules: RulesPolicy) -> Signals | None:
+def read_signals(view: SymbolView, rules: RulesPolicy, regime: RegimeReading | Unknown = _NO_REGIME) -> Signals | None:
     """Return the signals on the shortest timeframe not below `rules.timeframe`; None if a required value is unknown."""
     wanted, last = span_ms(rules.timeframe), view.last
     values = next((each for each in view.indicators if span_ms(each.timeframe) >= wanted), None)
@@ -78,7 +85,24 @@ def read_signals(view: SymbolView, rules: RulesPolicy) -> Signals | None:
         momentum=candles.momentum(last, view.return_4h),
         reversion=candles.reversion,
         tilt=0.0 if isinstance(composite, Unknown) else rules.derivatives_tilt * composite,
+        weight=momentum_weight(candles.trend, regime, rules.regime_blend),
     )
+
+
+def momentum_weight(trend: float, regime: RegimeReading | Unknown, blend: float) -> float:
+    """Return the weight of momentum, 0..1: `trend`, moved towards 1 (`blend` above 0) or 0 (below) by turbulence."""
+    if isinstance(regime, Unknown) or not blend:
+        return trend
+    moved = abs(blend) * regime.by_level[Level.TURBULENT]
+    return trend + moved * ((1.0 if blend > 0 else 0.0) - trend)
+
+
+def signals_of(view: SymbolView, snapshot: Snapshot, policies: Policies) -> Signals | None:
+    """Return the signals of a symbol as the rules use them: if they act on it, with what was learned."""
+    found, learning = read_signals(view, policies.rules, snapshot.regime), policies.learning
+    if found is None or learning.mode != "act" or snapshot.learning is None:
+        return found
+    return msgspec.structs.replace(found, learned=learning.vote * snapshot.learning.votes.get(view.symbol, 0.0))
 
 
 def read_candles(values: IndicatorValues, rules: RulesPolicy) -> CandleSignals | None:

@@ -54,8 +54,7 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
         return _status(meta(facade), facade.status())
 
     async def portfolio_get() -> Annotated[CallToolResult, results.PortfolioResult]:
-        """The account: equity, free margin, exposure, loss of the day, drawdown, fees and funding so far. Single
-        positions: positions_get."""
+        """The account: equity, free margin, exposure, loss of the day, drawdown, fees and funding."""
         facade = get_facade()
         seen = facade.portfolio()
         result = from_attributes(results.PortfolioResult, seen, meta=meta(facade))
@@ -103,8 +102,7 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
         return respond(result, *(map(_order_text, rows) if rows else [_NO_ORDERS[status]]), *older_line(more))
 
     async def policies_get() -> Annotated[CallToolResult, results.PoliciesResult]:
-        """All limits in force by their names in the policy file, and how much of each is used. No tool changes a
-        limit."""
+        """All limits in force by name, and how much of each is used."""
         facade = get_facade()
         seen = facade.policy()
         result = policies_of(meta(facade), seen)

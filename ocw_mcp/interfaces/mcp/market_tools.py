@@ -1,23 +1,25 @@
-"""Tools about the market: snapshot, candles, indicators, derivatives, regimes and weights."""
+"""Tools about the market: snapshot, candles, indicators and weights; `outlook_tools.py` has the others."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from ocw_mcp.domain.metrics import DERIVATIVES, INDICATORS
+from ocw_mcp.domain.metrics import INDICATORS
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import Snapshot, SymbolView
 from ocw_mcp.domain.time import iso
-from ocw_mcp.domain.unknown import Reading, Unknown
+from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.interfaces.mcp import results
 from ocw_mcp.interfaces.mcp.account_tools import position_of, position_text
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cursor_of, older_line, place_of
-from ocw_mcp.interfaces.mcp.results import Meta, Readings, from_attributes
+from ocw_mcp.interfaces.mcp.outlook_tools import derivatives_readings, outlook_tools
+from ocw_mcp.interfaces.mcp.reasons import Reasons
+from ocw_mcp.interfaces.mcp.results import Meta, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, make, meta, respond, text_of
-from ocw_mcp.render.outlook_text import macro_name, regime_name
+from ocw_mcp.render.outlook_text import anomaly_line
 from ocw_mcp.render.quotations import note_line
 from ocw_mcp.render.readings_text import (
     LEVEL_DIGITS,
@@ -44,7 +46,6 @@ KEY_INDICATORS = ("close", "rsi_14", "adx_14", "atr_14", "macd_histogram", "ema_
 """Timeframes and indicators of a concise snapshot."""
 
 _PRICES = ("last", "return_1h", "return_4h", "return_24h")
-_PLACES_NAMED = 12
 _NOTHING_LEARNS = {"learned": "no learning yet; the rules use the parameters of the policy file"}
 
 
@@ -78,38 +79,13 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         """All indicators of one symbol on the last closed candle of 15m, 1h and 4h, or one of them. *: forming one."""
         facade = get_facade()
         found = facade.indicators(symbol, timeframe)
-        reasons = _Reasons()
+        reasons = Reasons()
         values = {timeframe: reasons.numbers(timeframe, each, INDICATORS) for timeframe, each in found.items()}
         known = facade.known(symbol)
         result = results.IndicatorsResult(meta=meta(facade), symbol=known, indicators=values, unknown=reasons.texts())
         unknowns = Unknowns()
         lines = indicator_table(known, found, INDICATORS, unknowns, facade.snapshot(symbol).at)
         return respond(result, known, *lines, *unknowns.lines())
-
-    async def derivatives_get_summary(
-        symbol: str | None = None,
-    ) -> Annotated[CallToolResult, results.DerivativesResult]:
-        """Derivatives readings and their composite (-1..1)."""
-        facade = get_facade()
-        reasons = _Reasons()
-        symbols = {name: _derivatives(view, reasons) for name, view in facade.snapshot(symbol).symbols.items()}
-        result = results.DerivativesResult(meta=meta(facade), symbols=symbols, unknown=reasons.texts(), unavailable={})
-        views, unknowns = facade.snapshot(symbol).symbols.values(), Unknowns()
-        lines = [f"{view.symbol}: {derivatives_line(view, unknowns) or 'none known'}" for view in views]
-        return respond(result, *lines, *unknowns.lines())
-
-    async def regime_get_current() -> Annotated[CallToolResult, results.RegimeResult]:
-        """Market and macro regime, and their factor on size limits."""
-        facade = get_facade()
-        snapshot = facade.snapshot()
-        readings = {"regime": snapshot.regime, "macro": snapshot.macro}
-        unavailable = {name: each.reason for name, each in readings.items() if isinstance(each, Unknown)}
-        names = {"regime": regime_name(snapshot), "macro": macro_name(snapshot)}
-        known = {name: None if name in unavailable else text for name, text in names.items()}
-        result = results.RegimeResult(meta=meta(facade), scale=snapshot.scale, unavailable=unavailable, **known)
-        lines = [f"{name}: {each or f'unavailable, {unavailable[name]}'}" for name, each in known.items()]
-        scale = f"size limits are scaled by {result.scale}; an unknown regime takes its most conservative value"
-        return respond(result, *lines, scale)
 
     async def weights_get() -> Annotated[CallToolResult, results.WeightsResult]:
         """Learned weights, and the parameters of the rules."""
@@ -119,43 +95,8 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         table = " ".join(f"{name}={value}" for name, value in rules.items())
         return respond(result, f"learned: {_NOTHING_LEARNS['learned']}", f"rules: {table}")
 
-    tools = (
-        market_get_snapshot, market_get_candles, market_get_indicators, derivatives_get_summary, weights_get,
-        regime_get_current,
-    )  # fmt: skip
-    return [make(each) for each in tools]
-
-
-class _Reasons:
-    """Why values are unknown: each reason with the names of the values."""
-
-    def __init__(self) -> None:
-        self._places: dict[str, list[str]] = {}
-
-    def add(self, where: str, unknown: Unknown) -> None:
-        self._places.setdefault(unknown.reason, []).append(where)
-
-    def numbers(self, where: str, values: msgspec.Struct, names: Iterable[str]) -> Readings:
-        """Return fields of `values` by name; reasons of unknown values are kept."""
-        found: Readings = {}
-        for name in names:
-            found[name] = self.number(f"{where} {name}", getattr(values, name))
-        return found
-
-    def number(self, where: str, value: Reading) -> float | None:
-        """Return a value; the reason of an unknown one is kept."""
-        if isinstance(value, Unknown):
-            self.add(where, value)
-            return None
-        return float(f"{value:.7g}")
-
-    def texts(self) -> dict[str, str]:
-        """Return, for each reason, the names of the first values and the number of further ones."""
-        return {
-            reason: ", ".join(places[:_PLACES_NAMED])
-            + (f" and {len(places) - _PLACES_NAMED} more" if len(places) > _PLACES_NAMED else "")
-            for reason, places in self._places.items()
-        }
+    tools = (market_get_snapshot, market_get_candles, market_get_indicators, weights_get)
+    return [*(make(each) for each in tools), *outlook_tools(get_facade)]
 
 
 def candles_of(meta: Meta, found: "Candles") -> results.CandlesResult:
@@ -174,7 +115,7 @@ def snapshot_of(
     facade: "Facade", taken: Snapshot, views: Sequence[SymbolView], names: tuple[str, ...]
 ) -> results.SnapshotResult:
     """Return `views` of a snapshot with the indicators in `names`, and the names of its other symbols."""
-    reasons, shown = _Reasons(), {view.symbol for view in views}
+    reasons, shown = Reasons(), {view.symbol for view in views}
     symbols = [_symbol(facade, view, reasons, names) for view in views]
     for name, mood in (("regime", taken.regime), ("macro", taken.macro)):
         if isinstance(mood, Unknown):
@@ -233,14 +174,14 @@ def _symbol_lines(
     if view.position is not None:
         lines += position_lines(view.position, taken.equity, taken.at, unknowns)
     lines.append(sizes_line(view, unknowns))
-    lines += [derivatives_line(view, unknowns), closes_line(view)]
+    lines += [derivatives_line(view, unknowns), anomaly_line(view), closes_line(view)]
     lines += forming_lines(view, unknowns) if detailed else []
     table = indicator_table(view.symbol, view.all_indicators(), names, unknowns, taken.at)
     return [*(line for line in lines if line), *table]
 
 
-def _symbol(facade: "Facade", view: SymbolView, reasons: _Reasons, names: tuple[str, ...]) -> results.SymbolOut:
-    readings = reasons.numbers(view.symbol, view, _PRICES) | _derivatives(view, reasons)
+def _symbol(facade: "Facade", view: SymbolView, reasons: Reasons, names: tuple[str, ...]) -> results.SymbolOut:
+    readings = reasons.numbers(view.symbol, view, _PRICES) | derivatives_readings(view, reasons)
     indicators = {
         each.timeframe: reasons.numbers(f"{view.symbol} {each.timeframe}", each, names) for each in view.indicators
     }
@@ -259,7 +200,3 @@ def _symbol(facade: "Facade", view: SymbolView, reasons: _Reasons, names: tuple[
     return results.SymbolOut(
         symbol=view.symbol, readings=readings, sizes=sizes, position=position, indicators=indicators
     )
-
-
-def _derivatives(view: SymbolView, reasons: _Reasons) -> Readings:
-    return reasons.numbers(view.symbol, view.derivatives, DERIVATIVES)

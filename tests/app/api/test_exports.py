@@ -107,7 +107,7 @@ def test_type_stub_exports_the_same_names_and_objects_as_the_package() -> None:
 
 
 def test_every_public_error_is_exported() -> None:
-    inside = {"CannotDecideError", "InvariantError"}
+    inside = {"CannotDecideError", "InvariantError", "SourceUnavailable"}
     tree = {name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)}
     assert tree - inside <= set(EXPORTED)
 

@@ -57,7 +57,7 @@ def is_unknown(value: Any, clause: str) -> bool:
 
 def test_derivatives_readings_have_the_names_of_metrics() -> None:
     assert {*Derivatives().values(NOW), "liquidations_1h"} == set(DERIVATIVES)
-    assert {*DERIVATIVES, "parts", "extremes"} == set(DerivativesView.__struct_fields__)
+    assert {*DERIVATIVES, "parts", "extremes", "as_of"} == set(DerivativesView.__struct_fields__)
 
 
 def test_derivatives_readings_are_unknown_before_the_first_row() -> None:

@@ -5,13 +5,28 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ocw_mcp.core.strategy.position_score import UNKNOWN_COUNTS, WEIGHTS, PositionScore, score_position
 from ocw_mcp.core.strategy.signals import read_signals
+from ocw_mcp.domain.regime import Level
 from ocw_mcp.domain.snapshot import Correlation, IndicatorValues, PositionView
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
-from tests.support.views import FALLING, FLAT, NOON, POLICIES, RISING, D, holding, snapshot, values, view
+from tests.support.views import (
+    FALLING,
+    FLAT,
+    NOON,
+    NOTHING,
+    POLICIES,
+    RISING,
+    D,
+    holding,
+    snapshot,
+    turbulent,
+    values,
+    view,
+)
 
 
 def score(
@@ -19,7 +34,9 @@ def score(
 ) -> PositionScore:
     seen = view(*([indicators] if indicators else []), position=position)
     signals = read_signals(seen, POLICIES.rules)
-    return score_position(position, signals, snapshot(seen, *others, **changes), max_hold_h=48)
+    regime = changes.pop("regime", NOTHING)
+    whole = replace(snapshot(seen, *others, **changes), regime=regime)
+    return score_position(position, signals, whole, max_hold_h=48)
 
 
 def test_weights_have_their_documented_values_and_sum_to_1() -> None:
@@ -50,6 +67,23 @@ def test_adverse_momentum_in_a_range_counts_as_no_regime_change() -> None:
     assert parts["regime_change"] == 0
     assert parts["momentum_reversal"] is not None
     assert parts["momentum_reversal"] > 0.6
+
+
+@pytest.mark.parametrize(
+    ("regime", "part"),
+    [
+        (turbulent(0.9, NOON), 0.9),
+        (turbulent(0.9, NOON - 2 * HOUR), 0.0),
+        (replace(turbulent(0.9, NOON), level=Level.NORMAL), 0.0),
+        (Unknown("no model"), 0.0),
+    ],
+    ids=["turbulent since", "turbulent before", "not turbulent", "unknown"],
+)
+def test_market_that_became_turbulent_against_the_position_counts(regime: Any, part: float) -> None:
+    ranging = values(FALLING, adx_14=10.0)
+    assert score(holding("1"), ranging, regime=regime).parts["regime_change"] == pytest.approx(part)
+    assert score(holding("-1"), ranging, regime=regime).parts["regime_change"] == 0
+    assert score(holding("1"), FALLING, regime=regime).parts["regime_change"] == pytest.approx(1)
 
 
 def test_correlated_position_in_same_direction_raises_the_score() -> None:

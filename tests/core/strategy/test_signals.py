@@ -5,8 +5,13 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.core.strategy import decide
 from ocw_mcp.core.strategy.signals import Signals, read_signals
+from ocw_mcp.domain.decision import Action
+from ocw_mcp.domain.regime import RegimeReading
 from ocw_mcp.domain.snapshot import DerivativesView, IndicatorValues, SymbolView
 from ocw_mcp.domain.unknown import Unknown
 from tests.support.views import (
@@ -17,6 +22,8 @@ from tests.support.views import (
     NOTHING,
     POLICIES,
     RISING,
+    snapshot,
+    turbulent,
     values,
     view,
 )
@@ -69,6 +76,51 @@ def test_unknown_derivatives_add_no_tilt() -> None:
     crowded = view(FLAT, derivatives=DerivativesView(composite=-0.5))
     assert (read(crowded).tilt, read(crowded).score) == (-0.1, -0.1)
     assert read(view(FLAT, derivatives=DerivativesView(composite=Unknown("no metrics")))).tilt == 0
+
+
+def blended(adx: float, regime: RegimeReading | Unknown, blend: float) -> float:
+    """Return the score of an ADX by the definition: momentum and reversion, and the weights moved by turbulence."""
+    seen = read(view(values(RISING, adx_14=adx)))
+    trend = min(1.0, max(0.0, (adx - 20) / 10))
+    if not isinstance(regime, Unknown):
+        turbulent = regime.probabilities[-1]
+        goal = 1.0 if blend > 0 else 0.0
+        trend = (1 - abs(blend) * turbulent) * trend + abs(blend) * turbulent * goal
+    return trend * seen.momentum + (1 - trend) * seen.reversion
+
+
+@given(
+    adx=st.floats(0, 60),
+    blend=st.floats(-1, 1),
+    regime=st.none() | st.builds(turbulent, probability=st.floats(0, 1)),
+)
+def test_regime_moves_the_weights_as_defined(adx: float, blend: float, regime: RegimeReading | None) -> None:
+    known = NOTHING if regime is None else regime
+    rules = POLICIES.rules.model_copy(update={"regime_blend": blend})
+    signals = read_signals(view(values(RISING, adx_14=adx)), rules, known)
+    assert signals is not None
+    assert signals.score == pytest.approx(blended(adx, known, blend))
+    assert 0 <= signals.weight <= 1
+
+
+def test_shipped_rules_do_not_lean_on_the_regime() -> None:
+    for name in ("default", "conservative", "lab"):
+        rules = load_policies(None, name).policies.rules
+        assert rules.regime_blend == 0
+        seen = view(values(RISING, timeframe=rules.timeframe, adx_14=22.0))
+        assert read_signals(seen, rules, turbulent(1.0)) == read_signals(seen, rules, NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("blend", "action", "why"),
+    [(1.0, Action.BUY, "0% trend by ADX 10, 100% momentum by the regime: "), (-1.0, Action.SHORT, "trend by ADX 10: ")],
+)
+def test_blend_decides_which_signal_leads_in_a_turbulent_range(blend: float, action: Action, why: str) -> None:
+    rising_in_a_range = view(values(RISING, adx_14=10.0))
+    policies = POLICIES.model_copy(update={"rules": POLICIES.rules.model_copy(update={"regime_blend": blend})})
+    (leg,) = decide(replace(snapshot(rising_in_a_range), regime=turbulent(1.0)), policies).legs
+    assert leg.action is action
+    assert why in leg.reasoning
 
 
 @pytest.mark.parametrize("name", ["ema_9", "ema_21", "ema_50", "rsi_14", "atr_14", "adx_14", "percent_b"])

@@ -21,7 +21,7 @@ ERAS = ("auto", "legacy")
 
 READ_TOOLS = {
     "ocw_get_status", "market_get_snapshot", "market_get_candles", "market_get_indicators", "derivatives_get_summary",
-    "regime_get_current", "weights_get", "portfolio_get", "positions_get", "orders_get", "trades_search",
+    "regime_get_current", "context_get", "weights_get", "portfolio_get", "positions_get", "orders_get", "trades_search",
     "policies_get", "risk_check_order", "decisions_explain", "journal_get",
 }  # fmt: skip
 
@@ -36,6 +36,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("market_get_indicators", {"symbol": "BTCUSDT", "timeframe": "1h"}),
     ("derivatives_get_summary", {}),
     ("regime_get_current", {}),
+    ("context_get", {}),
     ("weights_get", {}),
     ("portfolio_get", {}),
     ("positions_get", {}),
