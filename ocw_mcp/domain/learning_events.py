@@ -1,5 +1,7 @@
 """Events of the journal from which OCW learns: what the signals said at an entry, and what came of it."""
 
+from collections.abc import Mapping
+
 from ocw_mcp.domain.event_types import DomainEvent
 from ocw_mcp.domain.learning import OutcomeExclusion, OutcomeSource
 from ocw_mcp.domain.orders import OrderRef
@@ -13,9 +15,9 @@ class SignalsRecorded(DomainEvent, frozen=True, tag="signals.recorded"):
     regime: str
     direction: int
     """1 for long, −1 for short."""
-    values: dict[str, float]
+    values: Mapping[str, float]
     """The value of each known signal, −1..1, above 0 for a rising price."""
-    claimed: dict[str, float] = {}
+    claimed: Mapping[str, float] = {}
     """The weights of the signals that the decider named."""
 
 
@@ -28,14 +30,14 @@ class OutcomeScored(DomainEvent, frozen=True, tag="outcome.scored"):
     """The time (ms) of the entry, of the decision or of the exit."""
     regime: str
     direction: int
-    values: dict[str, float]
+    values: Mapping[str, float]
     net: float
     """The result after fees, slippage and funding; 0 if neither direction would have paid."""
     excluded: OutcomeExclusion | None = None
     cause: str = ""
     """What closed the trade, in one word."""
-    horizons: dict[str, float] = {}
+    horizons: Mapping[str, float] = {}
     """The result at each horizon of a decision without a trade, or the regret of an exit, in R."""
-    claimed: dict[str, float] = {}
-    choices: dict[str, float] = {}
+    claimed: Mapping[str, float] = {}
+    choices: Mapping[str, float] = {}
     """The value of each meta-parameter with which the trade was made."""

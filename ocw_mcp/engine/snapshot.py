@@ -125,7 +125,8 @@ def brief_snapshot(
 ) -> Snapshot | None:
     """Return a snapshot of a wake for an agent that reads no more of it; None if the agent may need all.
 
-    `learned` returns what was learned, as of a time. The snapshot has no symbols if no agent decides. For the rules it has their signals if they will hold every symbol.
+    `learned` returns what was learned, as of a time. The snapshot has no symbols if no agent decides. For the rules it
+    has their signals if they will hold every symbol.
     """
     config = guard.manager.config
     if config.agent not in (RULES, NOBODY):

@@ -242,6 +242,8 @@ class BookReplay:
         shell = Shell(engine, venue, store, recorder, clock, NoDecider(), lambda problem: None, _nothing_waits)
         try:
             engine.restore(engine_state)
+            if engine.learning.broken:
+                raise ValueError(engine.learning.broken)
             shell.venue_state.restore(venue_state)
         except (msgspec.MsgspecError, ValueError, KeyError) as error:
             raise BookError(
