@@ -51,7 +51,7 @@ def table_lines(learned: Learned) -> list[str]:
     ]
     size = learned.size
     lines.append(
-        f"size: risk {size.risk:.4f} of equity from win rate {size.win_rate:.2f} (25 % quantile {size.low_win_rate:.2f}), "
+        f"size: risk {size.risk:.4f} of equity from win rate {size.win_rate:.2f} (25 %: {size.low_win_rate:.2f}), "
         f"win {size.win:.2f} R, loss {size.loss:.2f} R, n {size.evidence:.1f}"
     )
     lines += [

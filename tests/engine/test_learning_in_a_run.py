@@ -93,7 +93,7 @@ def expected(store: MemoryStore) -> list[tuple[str, int, dict[str, float], float
                 if not held:
                     first, cash, risk = seen[fill.ref], D(0), D(0)
                 if held * signed >= 0:
-                    risk += fill.quantity * abs(fill.price - stops[fill.ref])
+                    risk += fill.quantity * abs(fill.price - (stops[fill.ref] or D(0)))
                 held, cash = held + signed, cash - signed * fill.price - fill.fee
                 if not held:
                     assert first is not None

@@ -24,7 +24,7 @@ from ocw_mcp.domain.learning import OutcomeSource
 from ocw_mcp.domain.orders import RULES
 from ocw_mcp.domain.protocols import Feed
 
-VARIANTS: Final = {
+VARIANTS: Final[dict[str, dict[str, Any]]] = {
     "off": {"mode": "off"},
     "trades": {"mode": "act", "counterfactuals": False},
     "all": {"mode": "act", "counterfactuals": True},
@@ -41,12 +41,12 @@ def compare(
     """Run the rules on a market with each of `VARIANTS`. Return the report, and the outcomes of `all`."""
     rows, days, outcomes = {}, {}, list[TimedOutcome]()
     for name, changes in VARIANTS.items():
-        figures, equity, found = _run(feed(), _changed(policies, name, changes), prompts, for_ms)
+        figures, equity, closed, found = _run(feed(), _changed(policies, name, changes), prompts, for_ms)
         trades = [each.outcome for each in found if each.outcome.source is OutcomeSource.TRADE]
         rows[name] = {
             "return": figures["return"],
             "max_drawdown": figures.get("max_drawdown"),
-            "trades": figures["trades"] if isinstance(figures.get("trades"), int) else len(trades),
+            "trades": closed,
             "mean_r": sum(each.net for each in trades) / len(trades) if trades else None,
             "outcomes": len(found),
         }
@@ -88,14 +88,15 @@ def _changed(loaded: LoadedPolicies, name: str, changes: dict[str, Any]) -> Load
 
 def _run(
     feed: Feed, policies: LoadedPolicies, prompts: LoadedPrompts, for_ms: int | None
-) -> tuple[dict[str, Any], dict[str, float], list[TimedOutcome]]:
-    """Return the report of a run, its equity at the beginning of each UTC day, and its outcomes."""
+) -> tuple[dict[str, Any], dict[str, float], int, list[TimedOutcome]]:
+    """Return the report of a run, its equity at the beginning of each UTC day, its closed trades, and its outcomes."""
     with tempfile.TemporaryDirectory(prefix="ocw-") as directory:
         job = Job(feed, RULES, policies, prompts, for_ms, Path(directory), embedded=True)
         figures = run(job).report
         found = read_events(Path(directory))
     equity = {event.day: float(event.equity) for _, event in found if isinstance(event, events.DayOpened)}
-    return figures, equity, outcomes_among(found)
+    closed = sum(isinstance(event, events.PositionClosed) for _, event in found)
+    return figures, equity, closed, outcomes_among(found)
 
 
 def text(found: dict[str, Any]) -> list[str]:
