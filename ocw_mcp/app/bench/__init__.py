@@ -22,6 +22,7 @@ FUNCTIONS: Final = {
     "regime": "regime:measure",
     "outside": "outside:measure",
     "derivatives": "derivatives:measure",
+    "learning": "learning:measure",
     "memory": "runs:measure_memory",
 }
 """The module and the function of each measurement. One is imported when it is made: none waits for the others."""

@@ -34,6 +34,7 @@ ENGINE: Final = {
     "outside": "Delays of the event loop while outside sources misbehave. They hang, flood and send hostile texts.",
     "derivatives": "Request weight of thirty symbols. As a share of what the exchange allows, usual and extreme.",
     "regime": "Time of a refit of the regime in a worker. The delays of the event loop meanwhile.",
+    "learning": "What the learning of signals gains on markets of known truth. Its speed. One to two minutes.",
     "memory": "Memory of a process that runs two years of three symbols. It takes some minutes.",
 }
 HOST: Final = "127.0.0.1"

@@ -150,9 +150,9 @@ class Learner:
         real = outcome.source is Source.TRADE
         weight = 1.0 if real else self._counterfactual_weight()
         if real:
-            self._trades += 1
-            self.payoffs.take(outcome)
             self.choices.take(outcome)
+            self.payoffs.take(outcome)
+            self._trades += 1
             self._read.clear()
         values = np.sign([[outcome.signals.get(name, 0.0) for name in self._signals]])
         if outcome.net == 0 or weight == 0 or not values.any():
@@ -256,7 +256,7 @@ class Learner:
         )
         names = list(self._signals)
         means = signals.mean[0]
-        weights = np.log(means / (1 - means))
+        weights = np.round(np.log(means / (1 - means)), 12) + 0.0  # a mean of 0.5 has rounding errors, and no weight
         total = float(np.abs(weights).sum())
         low, high = (beta_quantiles(signals, each)[0] for each in (LOW, HIGH))
         group_low, group_high = (beta_quantiles(groups, each)[0] for each in (LOW, HIGH))

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct
 
 from ocw_mcp.core.learning.outcomes import Outcome
-from ocw_mcp.core.learning.posteriors import Posteriors, PosteriorsState
+from ocw_mcp.core.learning.posteriors import PRIOR, Beta, Floats
 from ocw_mcp.core.learning.quantiles import beta_quantiles
 from ocw_mcp.domain.time import DAY
 
@@ -24,7 +24,7 @@ HALF_LIFE: Final = 360 * DAY
 PRIOR_TRADES: Final = 4.0
 """The wins and the losses of 1 R that are assumed before the first trade."""
 BORROWED: Final = 20.0
-"""The wins and losses that the mean of all regimes counts for in one regime."""
+"""The trades, and the wins and losses, for which the mean of all regimes counts in one regime."""
 
 
 class SizeAdvice(Struct, frozen=True):
@@ -45,9 +45,8 @@ class SizeAdvice(Struct, frozen=True):
 
 
 class PayoffsState(Struct):
-    """The saved state of `Payoffs`; `sums` has the count and sum of wins, then of losses, of each regime."""
+    """The saved state of `Payoffs`. `sums` has numbers of each regime; see `Payoffs`."""
 
-    rates: PosteriorsState
     sums: list[list[float]]
     at: int
 
@@ -57,55 +56,63 @@ class Payoffs:
 
     def __init__(self, regimes: Sequence[str]) -> None:
         self._regimes = list(regimes)
-        self._rates = Posteriors(np.array([0]), len(regimes))
-        self._sums = np.zeros((len(regimes), 4))
+        # Of each regime: the weights of wins and of losses, the squares of all weights, the R of wins and of losses.
+        self._sums = np.zeros((len(regimes), 5))
         self._at = 0
 
     def take(self, outcome: Outcome) -> None:
         """Count a closed trade; a result of 0 R counts as nothing."""
         if outcome.net == 0:
             return
-        number, won = self._regimes.index(outcome.regime), outcome.net > 0
-        self._rates.add(outcome.at, np.array([number]), np.array([[float(won)]]), np.ones((1, 1)))
         if outcome.at > self._at > 0:
-            self._sums *= 0.5 ** ((outcome.at - self._at) / HALF_LIFE)
+            fade = 0.5 ** ((outcome.at - self._at) / HALF_LIFE)
+            self._sums *= (fade, fade, fade * fade, fade, fade)
         self._at = max(self._at, outcome.at)
-        place = 0 if won else 2
-        self._sums[number, place] += 1
-        self._sums[number, place + 1] += abs(outcome.net)
+        won = outcome.net > 0
+        self._sums[self._regimes.index(outcome.regime)] += (won, not won, 1, max(outcome.net, 0), max(-outcome.net, 0))
 
     def advise(self, regime: str) -> SizeAdvice:
         """Return the size for one trade in a regime. Raises ValueError for a regime that does not exist."""
-        number = self._regimes.index(regime)
-        where = np.array([number])
-        rate = self._rates.read(where)
-        low = float(beta_quantiles(rate, QUANTILE)[0, 0])
-        win, loss = self._mean(number, 0), self._mean(number, 2)
-        return SizeAdvice(
-            kelly(low, win, loss) * MOST_OF_KELLY,
-            float(rate.mean[0, 0]),
-            low,
-            win,
-            loss,
-            float(self._rates.evidence(where)[0, 0]),
-        )
-
-    def _mean(self, number: int, place: int) -> float:
-        count, total = self._sums[:, place].sum() + PRIOR_TRADES, self._sums[:, place + 1].sum() + PRIOR_TRADES
-        own_count, own_total = self._sums[number, place], self._sums[number, place + 1]
-        return float((own_total + BORROWED * total / count) / (own_count + BORROWED))
+        sums = self._sums[self._regimes.index(regime)]
+        evidence = _evidence(sums)
+        everywhere = self._sums.sum(0)
+        # The win rate: Beta(2, 2), then the mean of all regimes, then the regime itself; see `posteriors`.
+        known = sum(_evidence(each) for each in self._sums)
+        mean = (_share(everywhere) * known + PRIOR) / (known + 2 * PRIOR)
+        lent = 1 / (1 / BORROWED + 1 / (known + 2 * PRIOR))
+        mean = (_share(sums) * evidence + lent * mean) / (evidence + lent)
+        rate = Beta(np.array(mean), np.array(evidence + lent))
+        low = float(beta_quantiles(rate, QUANTILE))
+        win, loss = (_size(sums[each], everywhere[each]) for each in ([0, 3], [1, 4]))
+        return SizeAdvice(kelly(low, win, loss) * MOST_OF_KELLY, mean, low, win, loss, evidence)
 
     def state(self) -> PayoffsState:
         """Return all that must survive a restart."""
-        return PayoffsState(self._rates.state(), self._sums.tolist(), self._at)
+        return PayoffsState(self._sums.tolist(), self._at)
 
     def restore(self, state: PayoffsState, /) -> None:
         """Restore a state that `state` returned. Raises ValueError if it is damaged, and changes nothing."""
         sums = np.array(state.sums, dtype=np.float64)
         if sums.shape != self._sums.shape or not (np.isfinite(sums).all() and (sums >= 0).all()) or state.at < 0:
             raise ValueError(f"the sums of payoffs have the shape {sums.shape} or bad numbers; rebuild the learner")
-        self._rates.restore(state.rates)
         self._sums, self._at = sums, state.at
+
+
+def _evidence(sums: Floats) -> float:
+    """Return the effective number of trades; see `posteriors` on Kish."""
+    return float((sums[0] + sums[1]) ** 2 / sums[2]) if sums[2] > 0 else 0.0
+
+
+def _share(sums: Floats) -> float:
+    """Return the share of wins; 0.5 without a trade."""
+    total = float(sums[0] + sums[1])
+    return float(sums[0]) / total if total > 0 else 0.5
+
+
+def _size(own: Floats, everywhere: Floats) -> float:
+    """Return a mean size in R of a regime, which borrows from all, of the count and the sum of each."""
+    prior = (everywhere[1] + PRIOR_TRADES) / (everywhere[0] + PRIOR_TRADES)
+    return float((own[1] + BORROWED * prior) / (own[0] + BORROWED))
 
 
 def kelly(win_rate: float, win: float, loss: float) -> float:

@@ -11,7 +11,9 @@ outcomes before they are counted, and is weighted by the likelihood of the outco
 likelihood (A. P. Dawid, Statistical theory: the prequential approach, 1984). The posterior is the average over the
 grid (J. A. Hoeting and others, Bayesian model averaging, 1999). A part of the weights is shared among all values after
 each outcome, so that a value that was right for few observations does not stay when there are many (M. Herbster and
-M. K. Warmuth, Tracking the best expert, 1998). The Beta-binomial update is that of A. Gelman and others, Bayesian Data
+M. K. Warmuth, Tracking the best expert, 1998). The likelihood counts in part, because signals are correlated (a power
+likelihood, see P. Grünwald and T. van Ommen, Inconsistency of Bayesian inference for misspecified linear models, 2017).
+The Beta-binomial update is that of A. Gelman and others, Bayesian Data
 Analysis, chapters 2 and 5.
 
 Evidence that fades counts as Kish's effective number of observations, (Σw)² ÷ Σw² (L. Kish, Survey Sampling, 1965),
@@ -21,6 +23,7 @@ of one observation.
 The first axis of all arrays has independent learners, so that the benchmark runs hundreds of them at a time.
 """
 
+import math
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -44,10 +47,12 @@ class Grid(Struct, frozen=True):
     """The observations for which the mean of the group counts, as the prior of a signal."""
     regime: tuple[float, ...] = (4, 16, 64, 256, 1024)
     """The observations for which the other regimes count, as the prior of a signal in a regime."""
-    half_lives: tuple[float, ...] = (360.0 * DAY, 90.0 * DAY)
+    half_lives: tuple[float, ...] = (720.0 * DAY, 180.0 * DAY)
     """The times (ms) in which the weight of an outcome halves. That it never fades is always a value, too."""
     share: float = 0.002
     """The part of the weights of the grid that is shared at an observation."""
+    independent: float = 0.3
+    """The part of a signal's likelihood that counts for the grid, because the signals of one trade are correlated."""
     block: int = 16
     """The grid is judged by so many outcomes at a time, which it predicts from all outcomes before them."""
 
@@ -136,6 +141,7 @@ class Posteriors:
                 levels = self._levels(np.full_like(self._learners, regime), self._evidence[0])
                 by_group += _log_likelihood(levels.everywhere.mean, hits, counts)
                 by_regime += _log_likelihood(levels.here.mean, hits, counts)
+        by_group, by_regime = by_group * self._grid.independent, by_regime * self._grid.independent
         share = 1 - (1 - self._grid.share) ** self._waiting
         self._by_group = _weighed(self._by_group, by_group, share, (2,))
         self._by_regime = _weighed(self._by_regime, by_regime, share, (1, 2))
@@ -145,8 +151,7 @@ class Posteriors:
 
     def read(self, regime: Integers) -> Beta:
         """Return the posterior of each signal (learner × signal), by the mean and variance over the grid."""
-        here = self._levels(regime, self._evidence.sum(0)).here
-        return _mixed(self._by_regime, here)
+        return _mixed(self._by_regime, self._levels(regime, self._evidence.sum(0)).here)
 
     def draw(self, regime: Integers, generator: Generator) -> Drawn:
         """Return reliabilities drawn from the posteriors.
@@ -160,7 +165,7 @@ class Posteriors:
         drawn = _drawn(groups, generator)
         mean = np.clip(signals.mean + part * (drawn - groups.mean)[:, self._groups], 0.001, 0.999)
         rest = signals.variance - part * part * groups.variance[:, self._groups]
-        count = mean * (1 - mean) / np.maximum(rest, signals.variance / 4) - 1
+        count = signals.mean * (1 - signals.mean) / np.maximum(rest, signals.variance / 4) - 1
         return Drawn(drawn, _drawn(Beta(mean, count), generator))
 
     def groups(self, regime: Integers) -> Beta:
@@ -260,12 +265,13 @@ def _drawn(found: Beta, generator: Generator) -> Floats:
 
 
 def _log_likelihood(predicted: Floats, hits: Floats, counts: Floats) -> Floats:
-    found: Floats = (np.log(predicted) * hits + np.log1p(-predicted) * (counts - hits)).sum(3)
+    found: Floats = np.sum(np.log(predicted) * hits + np.log1p(-predicted) * (counts - hits), axis=3)
     return found
 
 
 def _weighed(weights: Floats, scores: Floats, share: float, axes: tuple[int, ...]) -> Floats:
     """Return the weights of a grid after the log likelihoods `scores`; they sum to 1 over `axes`."""
     found = weights * np.exp(scores - scores.max(axes, keepdims=True))
-    values = np.prod([weights.shape[axis] for axis in axes])
-    return (1 - share) * found / found.sum(axes, keepdims=True) + share / values
+    values = math.prod(weights.shape[axis] for axis in axes)
+    weighed: Floats = (1 - share) * found / found.sum(axes, keepdims=True) + share / values
+    return weighed
