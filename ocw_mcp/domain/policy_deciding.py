@@ -137,9 +137,9 @@ class RulesPolicy(Table):
     """The ADX up to which a market counts as ranging."""
     adx_trend: Annotated[float, Field(ge=0, le=100)] = 26
     """The ADX from which a market counts as trending; from `adx_range` to this value it is partly ranging."""
-    regime_blend: Annotated[float, Field(ge=-1, le=1), OPTIONAL] = 0
-    """How far the probability of a turbulent market moves the weights: at 1 to momentum, at -1 to mean reversion, at 0
-    not at all. An unknown regime moves nothing. Optional."""
+    regime_blend: Annotated[float, Field(ge=0, le=1), OPTIONAL] = 0
+    """How far the probability of a turbulent market moves the weight from mean reversion to momentum: at 1 wholly, at
+    0 not at all. An unknown regime moves nothing. Optional."""
     entry_score: Annotated[float, Field(gt=0, le=1)] = 0.75
     """The smallest strength of the signals for an entry, 0 to 1."""
     exit_score: Annotated[float, Field(gt=0, le=1)] = 0.2

@@ -30,17 +30,18 @@ def regime_line(snapshot: Snapshot) -> str:
         return ""
     more = "" if regime.expected_days is None else f", expected {regime.expected_days:.0f} days more"
     return (
-        f"regime {regime.level} (probability {regime.probability:.0%}) since {utc_day(regime.since)}{more}; volatility "
-        f"of 14 days {regime.volatility:.0%} a year at the daily close of {utc_day(regime.at - 1)}"
+        f"regime {regime.level} ({100 * regime.probability:.0f} %) since {utc_day(regime.since)}{more}; "
+        f"volatility of 14 days {100 * regime.volatility:.0f} % a year"
     )
 
 
 def model_line(regime: RegimeReading, now: int) -> str:
     """Return the probabilities of the levels, and the age of their model at `now` (ms)."""
-    levels = ", ".join(f"{level} {share:.1%}" for level, share in regime.by_level.items())
+    levels = ", ".join(f"{level} {100 * share:.1f} %" for level, share in regime.by_level.items())
     age = (now - regime.fitted_at) // DAY
     return (
-        f"probabilities {levels}; model of {regime.states} states, fitted {age} days ago ({utc_day(regime.fitted_at)})"
+        f"at the daily close of {utc_day(regime.at - 1)}: probabilities {levels}; "
+        f"model of {regime.states} states, fitted {age} days ago"
     )
 
 
@@ -58,5 +59,5 @@ def anomaly_line(view: SymbolView) -> str:
     anomaly = view.anomaly
     if isinstance(anomaly, Unknown) or anomaly.quantile < ANOMALY_SHOWN:
         return ""
-    drivers = ", ".join(f"{name} {share:.0%}" for name, share in anomaly.drivers[:3] if share > 0)
-    return f"anomaly: the last hour is more unusual than {anomaly.quantile:.1%} of those before ({drivers})"
+    drivers = ", ".join(f"{name} {100 * share:.0f} %" for name, share in anomaly.drivers[:3] if share > 0)
+    return f"anomaly: the last hour is more unusual than {100 * anomaly.quantile:.1f} % of those before ({drivers})"

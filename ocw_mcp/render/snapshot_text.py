@@ -190,7 +190,7 @@ def _gain(value: Reading, symbol: str, name: str, unknowns: Unknowns) -> str:
 
 
 def _short_line(view: SymbolView, unknowns: Unknowns) -> str:
-    """Return a symbol without an event on one line: its price and returns, two indicators, and the largest sizes."""
+    """Return a symbol without an event on one line: price, returns, two indicators, largest sizes, warnings."""
     values = next((each for each in view.indicators if each.timeframe == "1h"), next(iter(view.indicators), None))
     parts = [price_line(replace(view, day_low=Unknown(""), indicators=()), unknowns)]
     if values is not None:
@@ -208,6 +208,8 @@ def _short_line(view: SymbolView, unknowns: Unknowns) -> str:
         texts = [nearest["long"]] if same else [f"{side} {size}" for side, size in nearest.items()]
         distance = plain(min((each.distance for each in steps.values()), default=ZERO) * 100)
         parts.append(f"max_size {', '.join(texts)} to a stop {distance} % away" if texts else "")
+    parts += [f"EXTREME: {' '.join(view.derivatives.extremes)}"] if view.derivatives.extremes else []
+    parts.append(anomaly_line(view))
     return ", ".join(each for each in parts if each)
 
 

@@ -179,7 +179,7 @@ async def test_metrics_count_answers_by_route_and_not_by_path(endpoint: Served) 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
 async def test_mcp_tools_can_be_called_over_http(endpoint: Served, era: str) -> None:
     async with Client(streamable_http_client(f"{endpoint.url}/mcp", http_client=endpoint.client), mode=era) as client:
-        assert len((await client.list_tools()).tools) == 15
+        assert len((await client.list_tools()).tools) == 16
         answered = await client.call_tool("positions_get", {})
         assert not answered.is_error
 

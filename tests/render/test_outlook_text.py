@@ -9,6 +9,7 @@ from ocw_mcp.domain.event_types import JournalEvent
 from ocw_mcp.domain.macro import MacroReading, Quadrant
 from ocw_mcp.domain.outlook_events import ContextRead, MacroRead, ModelFitted, RegimeChanged
 from ocw_mcp.domain.regime import Level, RegimeReading
+from ocw_mcp.domain.snapshot import DerivativesView, SymbolWake, WakeKind, WakeReason
 from ocw_mcp.domain.time import DAY, HOUR
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.render.event_text import event_text
@@ -25,17 +26,23 @@ READING = RegimeReading(
 def test_known_regime_has_one_line_and_an_unknown_one_none() -> None:
     shown = compact(replace(snapshot(view()), regime=READING))
     assert (
-        "\nregime turbulent (probability 97%) since 2025-12-29, expected 12 days more; volatility of 14 days 62% a "
-        "year at the daily close of 2025-12-31\n"
+        "\nregime turbulent (97 %) since 2025-12-29, expected 12 days more; volatility of 14 days 62 % a year\n"
     ) in shown
-    assert "daily close" not in compact(snapshot(view()))
+    assert "days more" not in compact(snapshot(view()))
 
 
 @pytest.mark.parametrize(("quantile", "shown"), [(0.985, True), (0.85, False)])
 def test_unusual_hour_is_shown_with_its_drivers(quantile: float, shown: bool) -> None:
     anomaly = AnomalyReading(START, 6.1, quantile, (("volume", 0.7), ("return", 0.35), ("range", -0.05)))
-    line = f"anomaly: the last hour is more unusual than {quantile:.1%} of those before (volume 70%, return 35%)"
+    line = (
+        f"anomaly: the last hour is more unusual than {100 * quantile:.1f} % of those before (volume 70 %, return 35 %)"
+    )
     assert (line in compact(snapshot(view(anomaly=anomaly)))) is shown
+    waking, other = view(), view(symbol="ETHUSDT", anomaly=anomaly, derivatives=DerivativesView(extremes=("basis",)))
+    seen = replace(snapshot(waking, other), wake=(SymbolWake("BTCUSDT", (WakeReason(WakeKind.CLOSE, "1h"),)),))
+    (short,) = [each for each in compact(seen, briefed=True).splitlines() if each.startswith("ETHUSDT ")]
+    assert (line in short) is shown
+    assert "EXTREME: basis" in short
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def regime(
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Show the volatility regime of a market over time. The engine does not use it yet."""
+    """Show the volatility regime of a market over time."""
     from ocw_mcp.app.gate_report.curve import require
     from ocw_mcp.app.markets import SIMULATED, open_market
     from ocw_mcp.app.output import working

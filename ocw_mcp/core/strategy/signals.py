@@ -2,7 +2,7 @@
 
 Every signal is −1..1, above 0 for long. By ADX momentum counts in a trend, mean reversion in a range, and both in
 proportion in between. The regime says how volatile the market is, and not whether it trends: it can only move these
-weights, by `rules.regime_blend`. Derivatives readings, if known, are added to the weighted sum.
+weights to momentum, by `rules.regime_blend`. Derivatives readings, if known, are added to the weighted sum.
 """
 
 import math
@@ -90,11 +90,10 @@ def read_signals(view: SymbolView, rules: RulesPolicy, regime: RegimeReading | U
 
 
 def momentum_weight(trend: float, regime: RegimeReading | Unknown, blend: float) -> float:
-    """Return the weight of momentum, 0..1: `trend`, moved towards 1 (`blend` above 0) or 0 (below) by turbulence."""
+    """Return the weight of momentum, 0..1: `trend`, moved towards 1 by `blend` times the probability of turbulence."""
     if isinstance(regime, Unknown) or not blend:
         return trend
-    moved = abs(blend) * regime.by_level[Level.TURBULENT]
-    return trend + moved * ((1.0 if blend > 0 else 0.0) - trend)
+    return trend + blend * regime.by_level[Level.TURBULENT] * (1.0 - trend)
 
 
 def signals_of(view: SymbolView, snapshot: Snapshot, policies: Policies) -> Signals | None:

@@ -10,18 +10,15 @@ from ocw_mcp.interfaces.http.parameters import ERRORS, CandlesCursor, OneSymbol,
 from ocw_mcp.interfaces.mcp.account_tools import degraded_of, policies_of, position_of, status_of
 from ocw_mcp.interfaces.mcp.arguments import place_of
 from ocw_mcp.interfaces.mcp.market_tools import candles_of, snapshot_of, weights_of
+from ocw_mcp.interfaces.mcp.outlook_results import ContextResult, DerivativesResult, RegimeResult, WeightsResult
 from ocw_mcp.interfaces.mcp.outlook_tools import context_of, derivatives_of, regime_of
 from ocw_mcp.interfaces.mcp.results import (
     CandlesResult,
-    ContextResult,
-    DerivativesResult,
     PoliciesResult,
     PortfolioResult,
     PositionsResult,
-    RegimeResult,
     SnapshotResult,
     StatusResult,
-    WeightsResult,
     from_attributes,
 )
 from ocw_mcp.interfaces.mcp.tool import GetFacade, meta

@@ -13,7 +13,7 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import Snapshot, SymbolView
 from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.interfaces.mcp import results
+from ocw_mcp.interfaces.mcp import outlook_results, results
 from ocw_mcp.interfaces.mcp.account_tools import position_of, position_text
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cursor_of, older_line, place_of
 from ocw_mcp.interfaces.mcp.outlook_tools import derivatives_readings, outlook_tools
@@ -88,7 +88,7 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         lines = indicator_table(known, found, INDICATORS, unknowns, facade.snapshot(symbol).at)
         return respond(result, known, *lines, *unknowns.lines())
 
-    async def weights_get() -> Annotated[CallToolResult, results.WeightsResult]:
+    async def weights_get() -> Annotated[CallToolResult, outlook_results.WeightsResult]:
         """Learned reliability of each signal, advised size, and the parameters of the rules."""
         facade = get_facade()
         result, learned = weights_of(facade), facade.learning.learned(facade.snapshot().at)
@@ -100,11 +100,11 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
     return [*(make(each) for each in tools), *outlook_tools(get_facade)]
 
 
-def weights_of(facade: "Facade") -> results.WeightsResult:
+def weights_of(facade: "Facade") -> outlook_results.WeightsResult:
     """Return what was learned in the present regime, and the parameters of the rules."""
     learned, policies = facade.learning.learned(facade.snapshot().at), facade.policies
     signals = [
-        results.SignalOut(
+        outlook_results.SignalOut(
             **{name: getattr(each, name) for name in ("name", "group", "evidence", "trust")},
             **{name: round(getattr(each, name), 4) for name in ("low", "high", "weight")},
             p=round(each.mean, 4),
@@ -112,7 +112,7 @@ def weights_of(facade: "Facade") -> results.WeightsResult:
         )
         for each in learned.signals
     ]
-    return results.WeightsResult(
+    return outlook_results.WeightsResult(
         meta=meta(facade),
         mode=policies.learning.mode,
         regime=learned.regime,

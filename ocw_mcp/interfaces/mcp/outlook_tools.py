@@ -7,7 +7,7 @@ from mcp.types import CallToolResult
 from ocw_mcp.domain.metrics import DERIVATIVES
 from ocw_mcp.domain.snapshot import SymbolView
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.interfaces.mcp import results
+from ocw_mcp.interfaces.mcp import outlook_results as results
 from ocw_mcp.interfaces.mcp.arguments import CONCISE
 from ocw_mcp.interfaces.mcp.reasons import Reasons
 from ocw_mcp.interfaces.mcp.results import Readings, from_attributes

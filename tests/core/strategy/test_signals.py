@@ -83,15 +83,14 @@ def blended(adx: float, regime: RegimeReading | Unknown, blend: float) -> float:
     seen = read(view(values(RISING, adx_14=adx)))
     trend = min(1.0, max(0.0, (adx - 20) / 10))
     if not isinstance(regime, Unknown):
-        turbulent = regime.probabilities[-1]
-        goal = 1.0 if blend > 0 else 0.0
-        trend = (1 - abs(blend) * turbulent) * trend + abs(blend) * turbulent * goal
+        moved = blend * regime.probabilities[-1]
+        trend = (1 - moved) * trend + moved
     return trend * seen.momentum + (1 - trend) * seen.reversion
 
 
 @given(
     adx=st.floats(0, 60),
-    blend=st.floats(-1, 1),
+    blend=st.floats(0, 1),
     regime=st.none() | st.builds(turbulent, probability=st.floats(0, 1)),
 )
 def test_regime_moves_the_weights_as_defined(adx: float, blend: float, regime: RegimeReading | None) -> None:
@@ -113,7 +112,7 @@ def test_shipped_rules_do_not_lean_on_the_regime() -> None:
 
 @pytest.mark.parametrize(
     ("blend", "action", "why"),
-    [(1.0, Action.BUY, "0% trend by ADX 10, 100% momentum by the regime: "), (-1.0, Action.SHORT, "trend by ADX 10: ")],
+    [(1.0, Action.BUY, "0% trend by ADX 10, 100% momentum by the regime: "), (0.0, Action.SHORT, "trend by ADX 10: ")],
 )
 def test_blend_decides_which_signal_leads_in_a_turbulent_range(blend: float, action: Action, why: str) -> None:
     rising_in_a_range = view(values(RISING, adx_14=10.0))

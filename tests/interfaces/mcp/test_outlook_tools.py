@@ -71,7 +71,7 @@ async def test_regimes_are_shown_with_probabilities_model_age_and_scale(looked: 
     assert found["macro"]["series"] == [{"name": "UNRATE", "value": 4.6, "date": "2026-01-01", "change": 0.2}]
     policy = looked.facade.policies.scale
     assert found["factors"] == {"regime": str(policy.regime_turbulent), "macro": str(policy.macro_deflation)}
-    assert "calm 1.0%, normal 9.0%, turbulent 90.0%; model of 4 states, fitted 20 days ago" in text
+    assert "calm 1.0 %, normal 9.0 %, turbulent 90.0 %; model of 4 states, fitted 20 days ago" in text
     assert text.splitlines()[-1] == (
         f"size limits ×{shown.scale} (regime turbulent ×{policy.regime_turbulent}, macro deflation "
         f"×{policy.macro_deflation})"
