@@ -138,8 +138,8 @@ class LegIn(BaseModel, extra="forbid"):
     ] = []
     signal_weights: Annotated[
         dict[Text, Annotated[float, Field(ge=-1, le=1), ASCII_NUMBER]],
-        Field(max_length=32, description="of signals in weights_get"),
-        WithJsonSchema({"type": "object", "additionalProperties": {"type": "number"}}),
+        Field(max_length=32),
+        WithJsonSchema({"type": "object"}),
     ] = {}
 
 
