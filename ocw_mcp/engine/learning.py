@@ -5,6 +5,7 @@ order: a learner that cannot be restored is rebuilt from them.
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -48,6 +49,8 @@ from ocw_mcp.engine.snapshot import positions, take_readings
 
 SEED: Final = 1
 """The seed of the draws of the learner."""
+CLEAR: Final = 0.2
+"""The mean weight (log-odds) at which a vote is clear: that of signals that are right in 55 % of cases."""
 MOST_CLAIMS: Final = 64
 """The most legs whose named signals are kept until their orders are sent."""
 
@@ -278,8 +281,12 @@ class Learning:
         return LearningView(learned, self._votes(seen, learned.regime), self._risks(seen, learned))
 
     def _votes(self, seen: Snapshot, regime: str) -> dict[str, float]:
-        read, vote = signals.read_all, self.learner.vote
-        return {symbol: vote(read(view, seen), regime).score for symbol, view in seen.symbols.items()}
+        """Return tanh(mean weighted sign ÷ `CLEAR`) for each symbol: near 0 while little is known of the signals."""
+        found = {}
+        for symbol, view in seen.symbols.items():
+            parts = self.learner.vote(signals.read_all(view, seen), regime).parts
+            found[symbol] = math.tanh(math.fsum(parts.values()) / len(parts) / CLEAR) if parts else 0.0
+        return found
 
     def _risks(self, seen: Snapshot, learned: Learned) -> dict[str, float]:
         """Return the advised risk of an entry in each flat symbol, within the limit on the risk of an entry."""

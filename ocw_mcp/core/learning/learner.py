@@ -141,9 +141,9 @@ class Learner:
         for a regime or a signal that the learner does not have.
         """
         number = self._number(outcome.regime)
-        unknown = sorted(set(outcome.signals) - set(self._signals))
+        unknown = outcome.signals.keys() - self._signals.keys()
         if unknown:
-            raise ValueError(f"the outcome has the signals {unknown}; expected some of {list(self._signals)}")
+            raise ValueError(f"the outcome has the signals {sorted(unknown)}; expected some of {list(self._signals)}")
         if outcome.excluded is not None:
             self._excluded[outcome.excluded] = self._excluded.get(outcome.excluded, 0) + 1
             return False

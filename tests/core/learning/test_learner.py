@@ -18,7 +18,13 @@ def learner(**settings: Any) -> Learner:
 
 
 def outcome(**changed: Any) -> Outcome:
-    usual = {"at": DAY, "regime": "calm", "direction": 1, "signals": {"ema": 0.5, "rsi": -0.5}, "net": 1.0}
+    usual: dict[str, Any] = {
+        "at": DAY,
+        "regime": "calm",
+        "direction": 1,
+        "signals": {"ema": 0.5, "rsi": -0.5},
+        "net": 1.0,
+    }
     return Outcome(**(usual | changed))
 
 
