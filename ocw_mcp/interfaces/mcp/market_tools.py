@@ -89,7 +89,7 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         return respond(result, known, *lines, *unknowns.lines())
 
     async def weights_get() -> Annotated[CallToolResult, outlook_results.WeightsResult]:
-        """Learned weights and the rules."""
+        """Learned weights; rules."""
         facade = get_facade()
         result, learned = weights_of(facade), facade.learning.learned(facade.snapshot().at)
         head = f"learning {result.mode}, regime {learned.regime}, from {evidence_text(learned)}"
