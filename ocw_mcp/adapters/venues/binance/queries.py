@@ -68,14 +68,35 @@ class Holdings(NamedTuple):
     balances: list[BalanceRow]
 
 
+PERIOD_S: Final = 30.0
+"""The time (s) between two readings of the account."""
+MOST_SYMBOLS: Final = 15
+"""The number of symbols whose orders are read one by one; with more, the lists of the whole account are read."""
+
+
 class ReadingBudget(NamedTuple):
-    """The weight that readings of the account may cost: a tenth of the exchange's limit."""
+    """The weight that readings of the account may cost, a tenth of the exchange's limit, and what one costs."""
 
     a_second: int
     asked_at_once: int
     """The weight of readings that are asked for which may follow each other at once."""
     asked_a_second: int
     """The weight a second of readings that are asked for, after these."""
+    holdings: int
+    """The weight of positions and balances, before and after the rest."""
+    trades: int
+    lists: int
+    """The weight of the trades of a symbol, and of the lists of its orders."""
+    all_lists: int
+    """The weight of the lists of the whole account."""
+
+    def period_s(self, symbols: int) -> float:
+        """Return the time (s) between two readings of some symbols.
+
+        Income, look-ups and lists of the whole account that are read now and then do not delay the next reading.
+        """
+        lists = self.all_lists if symbols > MOST_SYMBOLS else symbols * self.lists
+        return max(PERIOD_S, (self.holdings + symbols * self.trades + lists) / self.a_second)
 
 
 class Pace:
@@ -171,7 +192,9 @@ class QueryClient:
 class Queries(QueryClient):
     """Queries of one account on USD-M futures."""
 
-    budget = ReadingBudget(a_second=4, asked_at_once=240, asked_a_second=8)
+    budget = ReadingBudget(
+        a_second=4, asked_at_once=240, asked_a_second=8, holdings=20, trades=5, lists=2, all_lists=80
+    )
     shows_positions = True
 
     def follows(self, symbol: str) -> bool:

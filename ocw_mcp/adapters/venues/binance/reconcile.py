@@ -3,8 +3,8 @@
 One reading of futures costs, with S symbols, a weight of 20 for positions and balances before and after, 7 S for their
 open orders, algo orders and trades, 30 for income if it is due, and 80 in place of 2 S for the lists of the whole
 account if these are due. With 5 symbols that is 55, or 160 if everything is due; `spot.queries` has the costs on spot.
-Readings come every 30 s, and more slowly if they would cost more than a tenth of the exchange's limit; one that is
-asked for comes at once.
+Readings come every 30 s, and more slowly with so many symbols that they would cost more than a tenth of the exchange's
+limit without what is due now and then; one that is asked for comes at once, or at the latest when the next one is due.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -17,7 +17,7 @@ from ocw_mcp.adapters.venues.binance.fees import FEE_ASSET
 from ocw_mcp.adapters.venues.binance.identities import Identities
 from ocw_mcp.adapters.venues.binance.live_orders import KnownOrders, LiveOrder, LiveOrders
 from ocw_mcp.adapters.venues.binance.product import AccountEvents
-from ocw_mcp.adapters.venues.binance.queries import AccountQueries, Holdings, QueryFailed, together
+from ocw_mcp.adapters.venues.binance.queries import MOST_SYMBOLS, AccountQueries, Holdings, QueryFailed, together
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import AlgoRow, BalanceRow, OrderRow, PositionRow, TradeRow
 from ocw_mcp.adapters.venues.binance.trades import TradeReader
@@ -28,14 +28,12 @@ from ocw_mcp.domain.orders import AccountSeen, OrderRef, OrderSeen, OutcomeUnkno
 from ocw_mcp.domain.symbols import assets_of
 from ocw_mcp.domain.time import MINUTE, SECOND
 
-PERIOD_S: Final = 30.0
-"""The time (s) between two readings."""
 EVERYTHING_EVERY_MS: Final = 5 * MINUTE
 """The time (ms) after which the lists of the whole account, and the income, are read even if nothing asks for it."""
+_BLIND_EVERY_MS: Final = MINUTE
+"""The same while no event arrives that could ask for it."""
 MARGIN_MS: Final = 2 * MINUTE
 """How far (ms) before the end of the book's knowledge trades and income are read at a restart."""
-MOST_SYMBOLS: Final = 15
-"""With more symbols, the lists of the whole account cost less than those of each symbol."""
 _AT_ONCE: Final = 10
 """The number of orders that are looked up at the same time."""
 _ATTEMPTS: Final = 6
@@ -123,24 +121,28 @@ class Reconciler:
         """Set the time (ms) from which trades and income are reported."""
         self._trades.since = self._income_from = since
 
-    async def read(self, *, everything: bool = False) -> AccountSeen:
-        """Report what has happened, and then the account, which is returned. Raises QueryFailed."""
+    async def read(self, *, everything: bool = False, blind: bool = False) -> AccountSeen:
+        """Report what has happened, and then the account, which is returned. Raises QueryFailed.
+
+        `blind` says that events of the account may be missing.
+        """
+        every = 0 if everything else _BLIND_EVERY_MS if blind else EVERYTHING_EVERY_MS
         for _ in range(_ATTEMPTS):
-            seen = await self._read_once(everything=everything)
+            seen = await self._read_once(everything_every_ms=every)
             if seen is not None:
                 self._reports.add(seen)
                 return seen
             await pause(_SETTLE_S)
         raise QueryFailed(f"the account changed during each of {_ATTEMPTS} readings")
 
-    async def _read_once(self, *, everything: bool) -> AccountSeen | None:
+    async def _read_once(self, *, everything_every_ms: int) -> AccountSeen | None:
         """Return the account, or None if it changed while it was read."""
         self.unheard = []
         positions, balances = held = await self._queries.holdings()
         before = self._state(held)
         self.symbols |= {row.symbol for row in positions if row.quantity} | self._events.symbols
         now = self._queries.now_ms()
-        due = everything or now - self._everything_at >= EVERYTHING_EVERY_MS
+        due = now - self._everything_at >= everything_every_ms
         lists = await self._lists(everything=due)
         await self._read_trades()
         if self._income_due(before.balances, now) or due:

@@ -19,8 +19,8 @@ from ocw_mcp.adapters.venues.binance.errors import Banned, CallFailed, Refused
 from ocw_mcp.adapters.venues.binance.futures import FuturesProduct
 from ocw_mcp.adapters.venues.binance.live_orders import KnownOrders, LiveOrder, LiveOrders
 from ocw_mcp.adapters.venues.binance.product import Ties, VenueProduct
-from ocw_mcp.adapters.venues.binance.queries import Pace, QueryFailed
-from ocw_mcp.adapters.venues.binance.reconcile import MARGIN_MS, PERIOD_S, Reconciler, Shown
+from ocw_mcp.adapters.venues.binance.queries import PERIOD_S, Pace, QueryFailed
+from ocw_mcp.adapters.venues.binance.reconcile import MARGIN_MS, Reconciler, Shown
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.sender import Sender
 from ocw_mcp.adapters.venues.binance.spot.product import SpotProduct
@@ -262,8 +262,9 @@ class BinanceVenue:
                     await self._demanded.wait()
             self._demanded.clear()
             spent, began, before = self._queries.spent, self._client.now_ms(), self._reconciler.shown
+            blind, is_open = _STREAM in self._blind, self._stream.opened_at is not None
             try:
-                await self._reconciler.read(everything=_STREAM in self._blind)
+                await self._reconciler.read(everything=blind and is_open, blind=blind)
             except QueryFailed as error:
                 self._failed(error, _loop_s() - read_at)
                 banned_s = (error.until - self._client.now_ms()) / SECOND
@@ -271,14 +272,15 @@ class BinanceVenue:
                 wait, failures = 0.0, min(failures + 1, 10)
                 continue
             read_at, failures = _loop_s(), 0
-            cost = self._queries.spent - spent
-            wait = max(PERIOD_S, cost / self._queries.budget.a_second)
             self._see(_REST)
             opened = self._stream.opened_at
             if not self._is_mute(before) and opened is not None and opened <= began:
                 # Whatever happened while the stream was down has been read.
                 self._see(_STREAM)
-            await pause(self._pace.wait_s(cost, read_at))
+            period = self._queries.budget.period_s(len(self._reconciler.symbols))
+            paced = min(self._pace.wait_s(self._queries.spent - spent, read_at), period)
+            await pause(paced)
+            wait = period - paced
 
     def _failed(self, error: QueryFailed, blind_s: float) -> None:
         """Report what a failed reading means, once."""

@@ -46,7 +46,9 @@ _RECENT: Final = 500
 class SpotQueries(QueryClient):
     """Queries of one account on spot."""
 
-    budget = ReadingBudget(a_second=10, asked_at_once=600, asked_a_second=20)
+    budget = ReadingBudget(
+        a_second=10, asked_at_once=600, asked_a_second=20, holdings=40, trades=20, lists=6, all_lists=80
+    )
     shows_positions = False
 
     def __init__(self, client: Caller, symbols: Sequence[str]) -> None:
