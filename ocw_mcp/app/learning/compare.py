@@ -31,6 +31,8 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
 }
 """Without learning; from trades only; and from decisions without a trade, too."""
 BLOCK_DAYS: Final = 7
+FEWEST_DAYS: Final = 4 * BLOCK_DAYS
+"""The fewest days with an interval."""
 RESAMPLES: Final = 2_000
 SEED: Final = 1
 
@@ -69,8 +71,8 @@ def paired(base: dict[str, float], other: dict[str, float]) -> dict[str, Any]:
 
 def _interval(difference: Any) -> dict[str, float | str | None]:
     count = len(difference)
-    if count < 2 * BLOCK_DAYS:
-        return {"mean": None, "low": None, "high": None, "verdict": f"fewer than {2 * BLOCK_DAYS} days"}
+    if count < FEWEST_DAYS:
+        return {"mean": None, "low": None, "high": None, "verdict": f"fewer than {FEWEST_DAYS} days"}
     starts = generator(SEED, count).integers(0, count - BLOCK_DAYS + 1, (RESAMPLES, -(-count // BLOCK_DAYS)))
     places = (starts[:, :, None] + np.arange(BLOCK_DAYS)).reshape(RESAMPLES, -1)[:, :count]
     means = difference[places].mean(1)
