@@ -26,6 +26,25 @@ def is_loopback(text: str) -> bool:
     return _is_this_machine(urlsplit(text).hostname or "")
 
 
+def is_private(text: str) -> bool:
+    """Return whether an address is one of this machine or of a private network, as its host is written.
+
+    A name without a dot, and one that ends like a number (`127.1`), count as private. A public name that resolves to a
+    private address is not recognised.
+    """
+    try:
+        host = (urlsplit(text).hostname or "").rstrip(".")
+    except ValueError:
+        return True
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        last = host.rpartition(".")[2]
+        return (
+            "." not in host or last[:1].isdigit() or last in ("localhost", "local", "internal", "lan", "home", "arpa")
+        )
+
+
 def is_loopback_http(text: str) -> bool:
     """Return whether a text is an http address of this machine with a port, without a path, user, query or fragment."""
     try:

@@ -1,6 +1,13 @@
 """The anomaly of a symbol: how unusual its last hour is among the hours before."""
 
+from typing import Final
+
 import msgspec
+
+PAST: Final = 199
+"""The most earlier distances that a distance is compared with."""
+LARGEST_QUANTILE: Final = PAST / (PAST + 1)
+"""The largest quantile that is read: that of a distance above all earlier ones."""
 
 
 class AnomalyReading(msgspec.Struct, frozen=True, tag="anomaly", tag_field="is"):

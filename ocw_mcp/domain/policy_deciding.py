@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ocw_mcp.domain.anomaly import LARGEST_QUANTILE
 from ocw_mcp.domain.extremes import WAKE_SIZES
 from ocw_mcp.domain.metrics import DERIVATIVES, LIQUIDATIONS
 from ocw_mcp.domain.policy_table import EARLIER, LOWER, OPTIONAL, Share, Table
@@ -77,6 +78,15 @@ class GatePolicy(Table):
     every: Annotated[str | None, OPTIONAL] = None
     """A fixed time between wakes, such as `15m`, at candle closes. With `every`, only wake conditions and missing
     market data wake the agent at other times, and there is no cooldown. Optional."""
+
+    @model_validator(mode="after")
+    def _anomaly_can_wake(self) -> Self:
+        if LARGEST_QUANTILE < self.anomaly < 1:
+            raise ValueError(
+                f"anomaly ({self.anomaly}) never wakes, because no quantile above {LARGEST_QUANTILE:g} is read; set no "
+                "more than that, or 1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _spans_are_spans(self) -> Self:

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from ocw_mcp.domain.anomaly import LARGEST_QUANTILE
 from ocw_mcp.domain.policy_table import LOWER, OPTIONAL, Share, Table
 
 Factor = Annotated[Decimal, Field(gt=0, le=2)]
@@ -53,5 +54,14 @@ class AnomalyPolicy(Table):
     """The anomaly of a symbol from which its entries are refused."""
 
     max_entry_quantile: Annotated[Decimal, Field(gt=0, le=1), LOWER] = Decimal(1)
-    """The largest quantile of the last hour's anomaly at which an entry passes; with 1 every entry does. An unknown
-    anomaly passes: its history is too short, or its data are incomplete."""
+    """The largest quantile of the last hour's anomaly at which an entry passes; with 1 every entry does. The largest
+    quantile that is read is 0.995. An unknown anomaly passes: its history is too short, or its data are incomplete."""
+
+    @model_validator(mode="after")
+    def _can_refuse(self) -> Self:
+        if LARGEST_QUANTILE <= self.max_entry_quantile < 1:
+            raise ValueError(
+                f"max_entry_quantile ({self.max_entry_quantile}) refuses no entry, because no quantile above "
+                f"{LARGEST_QUANTILE:g} is read; set less, or 1"
+            )
+        return self

@@ -1,28 +1,37 @@
-"""The process that fits one model of the regime: a request on its standard input, the answer on its standard output.
+"""The process that fits models of the regime: requests on its standard input, answers on its standard output.
 
-It runs at the lowest priority. `runtime/fitting.py` starts it.
+Each has its length in bytes before it. `runtime/fitting.py` starts the process; the end of the input ends it.
 """
 
 import logging
 import os
+import struct
 import sys
+from typing import Final
 
 import msgspec
 
-from ocw_mcp.core.regime.fitting import fit_of
 from ocw_mcp.domain.regime import FitRequest, RegimeFit
 from ocw_mcp.domain.unknown import Unknown
 
 Answer = RegimeFit | Unknown
 
+LENGTH: Final = struct.Struct("<I")
+LOWEST_PRIORITY: Final = "--lowest-priority"
+
 
 def main() -> None:
-    """Read a request, and write the fit or why there is none."""
-    if hasattr(os, "nice"):
+    """Answer each request with the fit or why there is none."""
+    from ocw_mcp.core.regime.fitting import fit_of
+
+    if LOWEST_PRIORITY in sys.argv and hasattr(os, "nice"):
         os.nice(19)
     logging.disable()  # `fit` judges the candidates that hmmlearn warns of
-    request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=FitRequest)
-    sys.stdout.buffer.write(msgspec.msgpack.encode(fit_of(request)))
+    while len(head := sys.stdin.buffer.read(LENGTH.size)) == LENGTH.size:
+        request = msgspec.msgpack.decode(sys.stdin.buffer.read(*LENGTH.unpack(head)), type=FitRequest)
+        answer = msgspec.msgpack.encode(fit_of(request))
+        sys.stdout.buffer.write(LENGTH.pack(len(answer)) + answer)
+        sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from ocw_mcp.domain.protocols import Checkpoint, ExchangeVenue, SimulatedVenue, 
 from ocw_mcp.domain.recordings import Recorded, RecordedMark, RecordedStart, RecordedState, RecordedUnsent
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.steps import StepEvent
+from ocw_mcp.domain.text import printable
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.clock import LiveClock
@@ -234,21 +235,21 @@ class BookReplay:
         start = self._start
         if start is None:
             raise BookError("the recording begins without the options of its book; the recording is damaged")
-        venue, clock = self._make_venue(start), LiveClock()
-        engine = Engine(_config(start, venue))
-        store = self._events
+        venue, clock, store = self._make_venue(start), LiveClock(), self._events
         recorder = EventRecorder(store, store.last_seq)
         recorder.unsent = self._unsent
-        shell = Shell(engine, venue, store, recorder, clock, NoDecider(), lambda problem: None, _nothing_waits)
         try:
+            engine = Engine(_config(start, venue))
+            shell = Shell(engine, venue, store, recorder, clock, NoDecider(), lambda problem: None, _nothing_waits)
             engine.restore(engine_state)
             if engine.learning.broken:
                 raise ValueError(engine.learning.broken)
             shell.venue_state.restore(venue_state)
-        except (msgspec.MsgspecError, ValueError, KeyError) as error:
+        except (msgspec.MsgspecError, ValueError, KeyError) as error:  # invalid policies are a ValueError, too
+            why = printable(str(error))[:300]
             raise BookError(
                 f"the state in the recording was made by ocw {start.version}, and ocw {self._version} cannot read it "
-                f"({error}); replay it with {start.version}"
+                f"({why}); replay it with {start.version}"
             ) from error
         shell.cursor, shell.begun, shell.repeating = market_at, True, True
         self._shell, self._steps = shell, LiveSteps(shell, None)

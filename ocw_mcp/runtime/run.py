@@ -20,6 +20,7 @@ from ocw_mcp.domain.market import Frame, Funding
 from ocw_mcp.domain.protocols import (
     Clock,
     CommandBox,
+    DailyFeed,
     Decider,
     ExchangeVenue,
     Feed,
@@ -177,6 +178,8 @@ class BookRun:
 
     async def _run_simulated(self, version: str, for_ms: int | None) -> None:
         shell, clock = self.shell, self.shell.clock
+        if isinstance(self._feed, DailyFeed):
+            self._feed.read_days_of(shell.engine.config.policies.scale.regime_symbol)
         async with aclosing(self._feed.frames(self.cursor if self.cursor >= 0 else None)) as source:
             frames = self._lookahead = FrameLookahead(source)
             while (frame := frames.next_buffered() or await anext(source, None)) is not None:

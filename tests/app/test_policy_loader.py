@@ -185,6 +185,12 @@ def test_error_on_a_policy_limit_out_of_bounds_names_the_bound(
         ('allow = ["*USDT"]', 'allow = "*USDT"', "symbols.allow is '*USDT'; expected a list"),
         ("close_wakes = []", 'close_wakes = ["1M"]', "[gate]: '1M' is not a span of time"),
         ('timeframe = "1h"', 'timeframe = "soon"', "[rules]: 'soon' is not a span of time"),
+        (
+            "max_entry_quantile = 1.0",
+            "max_entry_quantile = 0.995",
+            "[anomaly]: max_entry_quantile (0.995) refuses no entry, because no quantile above 0.995 is read",
+        ),
+        ("anomaly = 0.99 ", "anomaly = 0.999 ", "[gate]: anomaly (0.999) never wakes, because no quantile above 0.995"),
         ("timer_min_s = 300", "timer_min_s = 22000", "[gate]: timer_min_s (22000) is above timer_max_s (21600)"),
         ('name = "default"', 'name = ""', "name is ''; expected at least 1 character"),
         ('name = "default"', "name = 0x" + "f" * 9999, "name is a number; expected a text in quotes"),

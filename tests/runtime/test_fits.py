@@ -1,6 +1,8 @@
 """Fits of the regime in a run: simulated and live, killed and resumed, with workers that hang or fail."""
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import AsyncGenerator
 
@@ -51,6 +53,9 @@ class Fits:
     async def fit(self, request: FitRequest) -> RegimeFitted:
         self.asked.append(request.at)
         return RegimeFitted(request.symbol, request.at, self.found, self.failed)
+
+    async def close(self) -> None:
+        """Nothing runs."""
 
 
 class Hangs(Fits):
@@ -157,7 +162,8 @@ def request(days: list[Candle]) -> FitRequest:
         ("import time; time.sleep(60)", "the worker took longer than 0.2 s"),
         ("import sys; sys.stdin.read(); sys.exit(3)", "the worker ended with code 3"),
         ("import sys; sys.exit(4)", "the worker ended with code 4"),
-        ("import sys; sys.stdin.buffer.read()", "the answer of the worker cannot be read"),
+        ("import sys; sys.stdin.buffer.read()", "the answer of the worker is missing"),
+        ("import os; os.write(1, b'\\1\\0\\0\\0\\xc1')", "the answer of the worker cannot be read"),
     ],
 )
 async def test_process_that_fails_gives_a_failed_answer(code: str, reason: str) -> None:
@@ -185,3 +191,29 @@ async def test_worker_process_returns_the_fit_of_its_request() -> None:
     found = await FitProcess().fit(asked)
     assert isinstance(found.found, RegimeFit)
     assert found == RegimeFitted("BTCUSDT", START, fit_of(asked))
+
+
+ECHO = r"""
+import os, struct, sys
+read = sys.stdin.buffer.read
+while len(head := read(4)) == 4:
+    read(*struct.unpack("<I", head))
+    text = b"\x82\xa2is\xa7unknown\xa6reason\xa6" + b"%06d" % os.getpid()
+    os.write(1, struct.pack("<I", len(text)) + text)
+"""
+
+
+@pytest.mark.slow
+async def test_kept_process_fits_all_models_and_a_dead_one_is_replaced() -> None:
+    fits = FitProcess((sys.executable, "-c", ECHO), keeps=True)
+    first, second = [await fits.fit(request(DAYS)) for _ in range(2)]
+    assert isinstance(first.found, Unknown)
+    assert (first, first.failed) == (second, False)
+    os.kill(int(first.found.reason), signal.SIGKILL)
+    found = [await fits.fit(request(DAYS)) for _ in range(2)]
+    assert found[1].found != first.found
+    assert not found[1].failed
+    await fits.close()
+    assert isinstance(found[1].found, Unknown)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(found[1].found.reason), 0)

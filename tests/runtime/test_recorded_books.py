@@ -50,7 +50,7 @@ def recorded_on_disk(directory: Path, recording: Path, plan: Plan) -> Opens:
     ("seed", "product", "exchange", "kills"),
     [
         (1, Product.UM, False, 2),
-        (4, Product.UM, True, 2),
+        pytest.param(4, Product.UM, True, 2, marks=pytest.mark.slow),
         pytest.param(2, Product.SPOT, True, 3, marks=pytest.mark.slow),
         *(pytest.param(seed, Product.UM, seed % 2, 4, marks=pytest.mark.slow) for seed in range(5, 9)),
     ],

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, Final, TypeVar
 
 import httpx2
 import msgspec
 
-from ocw_mcp.domain.addresses import is_loopback, may_receive_secrets
+from ocw_mcp.domain.addresses import is_loopback, is_private, may_receive_secrets
 from ocw_mcp.domain.errors import SourceUnavailable
 
 SILENCE_S: Final = 10.0
@@ -24,6 +25,9 @@ class OutsideHttp:
     """A client for all sources. It is made before the event loop needs it, because loading certificates takes time."""
 
     def __init__(self) -> None:
+        # The first request would import these, and stop the event loop for 20 ms.
+        for name in ("anyio.streams.tls", "anyio._backends._asyncio", "httpcore2"):
+            import_module(name)
         self._client = httpx2.AsyncClient(timeout=SILENCE_S, follow_redirects=False, headers=_HEADERS)
         # An address of this machine is used directly, whatever proxies the environment names.
         self._direct = httpx2.AsyncClient(timeout=SILENCE_S, follow_redirects=False, headers=_HEADERS, trust_env=False)
@@ -40,7 +44,8 @@ class OutsideHttp:
         """Return the answer to a GET, or to a POST of `body` as JSON. Raises SourceUnavailable.
 
         An answer above `most` bytes is refused while it arrives, and so is a compressed one, which could unpack to any
-        size. A redirection is followed only to https without a user, and never from a request with a body.
+        size. A redirection is followed only to https without a user, and never from a request with a body. A public
+        source may not redirect to this machine or to a private network, whose services trust their neighbours.
         """
         address = httpx2.URL(url, params=dict(query)) if query else httpx2.URL(url)
         for _ in range(1 + redirects):
@@ -55,6 +60,8 @@ class OutsideHttp:
                 raise SourceUnavailable(f"{_host(address)} does not answer ({type(error).__name__})") from None
             if not may_receive_secrets(str(there.copy_with(query=None, fragment=None))):
                 raise SourceUnavailable(f"{_host(address)} redirects to an address that is not https")
+            if is_private(str(there)) and not is_private(str(address)):
+                raise SourceUnavailable(f"{_host(address)} redirects to a private address")
             address = there
         raise SourceUnavailable(f"{_host(address)} redirects to another address; expected an answer")
 

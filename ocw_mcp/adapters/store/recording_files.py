@@ -6,6 +6,8 @@ MessagePack rows (time, kind, payload), compressed with zlib. A process that die
 end of the last segment; the next process cuts it off, because the entries are still in the queue of the journal.
 """
 
+import fcntl
+import io
 import os
 import struct
 import zlib
@@ -37,6 +39,8 @@ LARGEST_SEGMENT: Final = 16 << 20
 """Bytes of a segment after which a new one begins."""
 LARGEST_BLOCK: Final = 256 << 20
 """The largest plausible length of a block: a state with years of candles has a few megabytes."""
+LARGEST_ROWS: Final = 1 << 30
+"""The largest plausible size (bytes) of the rows of a block; more is a bomb, which a checksum does not exclude."""
 ROWS_PER_BLOCK: Final = 1_024
 _HEADER: Final = struct.Struct("<4sIIQI")
 _MARKER: Final = b"OCWB"
@@ -106,7 +110,8 @@ class RecordingWriter:
     def __init__(self, directory: Path, owner: RecordingIdentity) -> None:
         """Create the recording of a book, or open the one in `directory` and cut off an incomplete last block.
 
-        Raises BookError for another book's recording, and for a directory that this user does not own.
+        Raises BookError for another book's recording, one that another process writes or that is damaged before its
+        end, and for a directory that this user does not own.
         """
         self._directory = directory
         self.last = 0
@@ -116,8 +121,13 @@ class RecordingWriter:
         try:
             require_own_directory(directory)
             make_directory(directory)
-            self.owner = _claimed(directory, owner)
-            self._file = self._open()
+            self._lock = _locked(directory)
+            try:
+                self.owner = _claimed(directory, owner)
+                self._file = self._open()
+            except BaseException:
+                os.close(self._lock)
+                raise
         except OSError as error:
             raise _unusable(directory, error) from None
 
@@ -145,8 +155,9 @@ class RecordingWriter:
             self.last = rows[-1][0]
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, so that another process may write the recording."""
         os.close(self._file)
+        os.close(self._lock)
 
     def _open(self) -> int:
         """Return the descriptor of the last segment, cut off after its last whole block."""
@@ -159,6 +170,9 @@ class RecordingWriter:
                 self.last = found.first + found.size - 1
                 self._ends = found.ends if segment == path else 0
                 break
+        if path.exists():
+            with open_regular(path) as (file, _):
+                _require_end(file, path, self._ends)
         opened = os.open(path, _FLAGS, 0o600)
         os.ftruncate(opened, self._ends)
         os.fsync(opened)
@@ -210,6 +224,7 @@ class RecordingReader:
                         yield from _unpacked(block, segment)
                         self.last = block.first + block.size - 1
                     if (left := status.st_size - ends) > 0:
+                        _require_end(file, segment, ends)
                         self._take_torn(segment, segment == segments[-1], left)
             except (OSError, FileRefused) as error:
                 raise _unusable(self._directory, error) from None
@@ -262,6 +277,34 @@ def _blocks(file: BinaryIO) -> Iterator[_Block]:
         yield _Block(first, count, body, ends)
 
 
+def _require_end(file: BinaryIO, segment: Path, ends: int) -> None:
+    """Raise BookError if whole blocks follow on a damaged one at `ends`: then the end is not one that a crash left."""
+    file.seek(ends)
+    rest = file.read(LARGEST_BLOCK)
+    place = 0
+    if next(_blocks(io.BytesIO(rest)), None) is not None:
+        return  # the process that appends has completed it meanwhile
+    while (place := rest.find(_MARKER, place + 1)) >= 0:
+        if next(_blocks(io.BytesIO(rest[place:])), None) is not None:
+            raise BookError(
+                f"{segment.name} of the recording is damaged at byte {ends:,}, and whole blocks follow; restore the "
+                "whole directory from one backup"
+            )
+
+
+def _locked(directory: Path) -> int:
+    """Return a descriptor that keeps other processes from writing the recording. Raises BookError if one does."""
+    opened = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(opened)
+        raise BookError(
+            f"another process records into {directory}; wait for its end, or name another directory"
+        ) from None
+    return opened
+
+
 def _last_block(segment: Path) -> _Block | None:
     with open_regular(segment) as (file, _):
         return next(iter(deque(_blocks(file), maxlen=1)), None)
@@ -269,8 +312,14 @@ def _last_block(segment: Path) -> _Block | None:
 
 def _unpacked(block: _Block, segment: Path) -> Iterator[Row]:
     try:
-        rows = _rows.decode(zlib.decompress(block.body))
-    except (zlib.error, msgspec.MsgspecError) as error:
+        packed = zlib.decompressobj()
+        found = packed.decompress(block.body, LARGEST_ROWS)
+        if not packed.eof:
+            raise ValueError(f"its rows are incomplete or have more than {LARGEST_ROWS:,} bytes")
+        rows = _rows.decode(found)
+        if len(rows) != block.size:
+            raise ValueError(f"it has {len(rows):,} rows, and its header says {block.size:,}")
+    except (zlib.error, ValueError, msgspec.MsgspecError) as error:
         raise BookError(f"{segment.name} of the recording has a block of another format: {error}") from None
     for number, (at, kind, payload) in enumerate(rows, block.first):
         yield number, at, kind, payload

@@ -1,9 +1,8 @@
 """The delays of the event loop while outside sources hang, flood and answer with hostile texts, and without any."""
 
 import asyncio
-import math
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from ocw_mcp.adapters.outside.cache import CachedSource
 from ocw_mcp.adapters.outside.headlines import LARGEST, Headlines
 from ocw_mcp.adapters.outside.http import OutsideHttp
 from ocw_mcp.adapters.outside.values import FearGreed, Stablecoins
+from ocw_mcp.app.bench.loop import Tick, figures, ticks
 from ocw_mcp.domain.protocols import OutsideFound, OutsideReader
 from ocw_mcp.runtime.clock import LiveClock
 from ocw_mcp.runtime.outside import follow_sources
@@ -21,7 +21,6 @@ AGAIN_MS: Final = 500.0
 """The time between two reads of a source here; outside of a measurement it is a minute at least."""
 PATIENCE_S: Final = 4.0
 """The longest time (s) of one read here."""
-TICK_S: Final = 0.001
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
 _CHUNK: Final = b"x" * 16_384
 _ITEM: Final = "<item><title>News {}</title><pubDate>Mon, 30 Nov 2026 10:00:00 GMT</pubDate></item>"
@@ -30,17 +29,21 @@ _ITEM: Final = "<item><title>News {}</title><pubDate>Mon, 30 Nov 2026 10:00:00 G
 def measure() -> dict[str, Any]:
     """Return milliseconds of the event loop: alone, and while sources hang, flood and send hostile feeds.
 
-    `delay_ms` is how late the loop is, also because of other programs; `ran_ms` is how long its thread ran in a tick,
-    which is the part of the delay that this process causes.
+    `delay_ms` is how late the loop is, also because of other programs; `own_ms` is the part that this process causes.
     """
     alone, _ = asyncio.run(_measured(with_sources=False))
     busy, reads = asyncio.run(_measured(with_sources=True))
     return {"span_s": SPAN_S, "alone": alone, "with_sources": busy, "reads": reads}
 
 
+async def _delays() -> list[Tick]:
+    until = time.perf_counter() + SPAN_S  # noqa: TID251 - a measurement of this machine
+    return await ticks(lambda: time.perf_counter() < until)  # noqa: TID251
+
+
 async def _measured(*, with_sources: bool) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
     if not with_sources:
-        return _figures(await _delays()), {}
+        return figures(await _delays()), {}
     async with _server() as (address, asked):
         http, clock = OutsideHttp(), LiveClock()
         sources = (
@@ -51,7 +54,7 @@ async def _measured(*, with_sources: bool) -> tuple[dict[str, dict[str, float]],
         readers: list[OutsideReader] = [_AtOnce(CachedSource(each, None, _later(), PATIENCE_S)) for each in sources]
         task = asyncio.create_task(follow_sources(readers, clock, lambda seen: None, lambda text: None, AGAIN_MS))
         try:
-            return _figures(await _delays()), asked
+            return figures(await _delays()), asked
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -109,25 +112,3 @@ async def _server() -> AsyncIterator[tuple[str, dict[str, int]]]:
     async with server:
         port = server.sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}", asked
-
-
-async def _delays() -> list[tuple[float, float]]:
-    """Return, for each tick in `SPAN_S`, the delay of the running event loop and the time that its thread ran, ms."""
-    found, until = [], time.perf_counter() + SPAN_S  # noqa: TID251 - a measurement of this machine
-    while (began := time.perf_counter()) < until:  # noqa: TID251
-        ran = time.thread_time()
-        await asyncio.sleep(TICK_S)  # noqa: TID251
-        delay = time.perf_counter() - began - TICK_S  # noqa: TID251
-        found.append((1_000 * delay, 1_000 * (time.thread_time() - ran)))
-    return found
-
-
-def _figures(ticks: list[tuple[float, float]]) -> dict[str, dict[str, float]]:
-    delays, ran = zip(*ticks, strict=True)
-    return {"delay_ms": _quantiles(delays), "ran_ms": _quantiles(ran)}
-
-
-def _quantiles(values: Sequence[float]) -> dict[str, float]:
-    ordered = sorted(values)
-    p50, p99 = (ordered[min(len(ordered) - 1, math.floor(share * len(ordered)))] for share in (0.5, 0.99))
-    return {"p50": round(p50, 3), "p99": round(p99, 3), "worst": round(ordered[-1], 3)}

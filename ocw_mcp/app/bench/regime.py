@@ -1,13 +1,13 @@
 """The time of a refit of the regime, and the delays of the event loop while a worker process refits."""
 
 import asyncio
-import math
 import time
 from typing import Any, Final
 
 import numpy as np
 
 from ocw_mcp.adapters.feeds.simulated.paths import generator
+from ocw_mcp.app.bench.loop import figures, ticks
 from ocw_mcp.core.anomaly.detector import AnomalyDetector
 from ocw_mcp.core.regime.features import Floats, features_of
 from ocw_mcp.core.regime.fitting import fit_of
@@ -19,16 +19,14 @@ from ocw_mcp.runtime.fitting import FitProcess
 
 YEAR: Final = 365
 ROUNDS: Final = 5
-TICK: Final = 0.001
-"""The time (s) that the event loop sleeps between two measurements of its delay."""
 ANOMALIES: Final = 400
 
 
 def measure() -> dict[str, Any]:
     """Return the seconds of a refit from a year of days and from the most days, and milliseconds of delays and rows.
 
-    The first refit imports hmmlearn. `loop` has the delays of an event loop while a
-    worker process refits, and alone.
+    The first refit imports hmmlearn. `loop` has the delays of an event loop while a worker process refits, and alone:
+    see `Tick`.
     """
     first = _seconds(_request(YEAR))
     year = sorted(_seconds(_request(YEAR)) for _ in range(ROUNDS))
@@ -40,8 +38,8 @@ def measure() -> dict[str, Any]:
         "refit_longest_s": round(longest[0], 3),
         "rows": {"year": YEAR, "longest": SETTINGS.fit_days},
         "loop": {
-            "alone_ms": _delays(asyncio.run(_loop(None))),
-            "refitting_ms": _delays(asyncio.run(_loop(_request(YEAR)))),
+            "alone": asyncio.run(_loop(None)),
+            "refitting": asyncio.run(_loop(_request(YEAR))),
         },
         "anomaly_row_ms": round(_anomaly_ms(), 3),
     }
@@ -64,24 +62,11 @@ def _seconds(request: FitRequest) -> float:
     return time.perf_counter() - began  # noqa: TID251
 
 
-async def _loop(request: FitRequest | None) -> list[float]:
-    """Return the delays (ms) of an event loop: during a refit in a worker process, or for two seconds without one."""
+async def _loop(request: FitRequest | None) -> dict[str, dict[str, float]]:
+    """Return the delays of an event loop: during a refit in a worker process, or for two seconds without one."""
     work = FitProcess().fit(request) if request is not None else asyncio.sleep(2)  # noqa: TID251
-    task, delays = asyncio.ensure_future(work), []
-    while not task.done():
-        began = time.perf_counter()  # noqa: TID251
-        await asyncio.sleep(TICK)  # noqa: TID251
-        delays.append(1_000 * (time.perf_counter() - began - TICK))  # noqa: TID251
-    return delays
-
-
-def _delays(delays: list[float]) -> dict[str, float]:
-    ordered = sorted(delays)
-    return {"p50": _at(ordered, 0.5), "p99": _at(ordered, 0.99), "worst": round(ordered[-1], 3)}
-
-
-def _at(ordered: list[float], share: float) -> float:
-    return round(ordered[min(len(ordered) - 1, math.floor(share * len(ordered)))], 3)
+    task = asyncio.ensure_future(work)
+    return figures(await ticks(lambda: not task.done()))
 
 
 def _anomaly_ms() -> float:

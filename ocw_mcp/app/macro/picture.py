@@ -104,7 +104,9 @@ def _draw_growth(axis: "Axes", past: MacroPast) -> None:
     other.tick_params(axis="y", colors=SECOND)
     lines = [*axis.get_lines(), *other.get_lines()[:1]]
     # The axis on the right is drawn over that on the left, and so is its legend.
-    other.legend(lines, [str(each.get_label()) for each in lines], loc="upper center", fontsize=9, framealpha=0.95)
+    labels = [str(each.get_label()) for each in lines]
+    # Here no line of the years since 2003 is below it.
+    other.legend(lines, labels, loc="upper right", bbox_to_anchor=(0.737, 1), fontsize=9, framealpha=0.95)
 
 
 def _draw_measures(axis: "Axes", past: MacroPast) -> None:

@@ -14,15 +14,13 @@ from msgspec import Struct
 
 from ocw_mcp.core.anomaly.distance import Floats, distances, scales
 from ocw_mcp.core.anomaly.features import NAMES, Row
-from ocw_mcp.domain.anomaly import AnomalyReading
+from ocw_mcp.domain.anomaly import PAST, AnomalyReading
 from ocw_mcp.domain.unknown import Unknown
 
 WINDOW: Final = 120
 """The rows of a window."""
-PAST: Final = 199
-"""The most earlier distances of a calibration; the quantiles are multiples of 1 / (distances + 1)."""
 LEAST_PAST: Final = 99
-"""The least earlier distances of a calibration."""
+"""The least earlier distances of a calibration; the quantiles are multiples of 1 / (distances + 1)."""
 LEAST_KNOWN: Final = 0.8
 """The least share of the window in which a feature must be known; otherwise the feature is left out."""
 

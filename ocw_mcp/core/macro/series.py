@@ -34,12 +34,18 @@ class Series(Struct, frozen=True):
     A daily value with 1 is known at the end of the next business day.
     """
     meaning: str
+    earlier: tuple[date, int] | None = None
+    """The `lag_days` of values before a day, if they were larger."""
 
 
 CURVE: Final = Series("T10Y2Y", Pace.DAILY, 1, "10-year minus 2-year Treasury yield, % points")
 EXPECTED: Final = Series("T10YIE", Pace.DAILY, 1, "10-year breakeven inflation, %")
 UNEMPLOYED: Final = Series("UNRATE", Pace.MONTHLY, 15, "unemployment rate, %")
-PRICES: Final = Series("CPIAUCSL", Pace.MONTHLY, 25, "consumer price index, 1982-84 is 100")
+# Prices of each month since January 2017 were published by the 15th of the next one, except in shutdowns. Before, those
+# of January and of some other months took up to 24 days.
+PRICES: Final = Series(
+    "CPIAUCSL", Pace.MONTHLY, 15, "consumer price index, 1982-84 is 100", earlier=(date(2017, 1, 1), 25)
+)
 DECIDING: Final = (CURVE, UNEMPLOYED, EXPECTED, PRICES)
 """The series from which the quadrant follows."""
 CONTEXT: Final = (
@@ -61,7 +67,9 @@ DELAYED: Final[Mapping[tuple[str, str], str]] = {
     ("UNRATE", "2013-09"): "2013-10-23",
     ("CPIAUCSL", "2013-09"): "2013-10-31",
     ("UNRATE", "2025-09"): "2025-11-21",
+    ("CPIAUCSL", "2025-09"): "2025-10-25",
     ("UNRATE", "2025-11"): "2025-12-17",
+    ("CPIAUCSL", "2025-11"): "2025-12-19",
 }
 """The day from whose beginning a monthly value was known that a government shutdown delayed beyond its lag."""
 _EPOCH: Final = date(1970, 1, 1)
@@ -103,7 +111,9 @@ def known_at(series: Series, day: date) -> int:
     if series.pace is Pace.MONTHLY:
         if (delayed := DELAYED.get((series.name, f"{day:%Y-%m}"))) is not None:
             return ms(date.fromisoformat(delayed))
-        return ms(next_month(day)) + series.lag_days * DAY
+        before, larger = series.earlier or (date.min, 0)
+        lag = larger if day < before else series.lag_days
+        return ms(next_month(day)) + lag * DAY
     if series.pace is Pace.WEEKLY:
         return ms(day) + series.lag_days * DAY
     last = day

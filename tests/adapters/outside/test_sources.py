@@ -131,3 +131,16 @@ async def test_redirections_end(http: OutsideHttp, httpx2_mock: respx.MockRouter
     with pytest.raises(SourceUnavailable, match="redirects"):
         await http.get("https://one.example.org/feed", redirects=3)
     assert route.call_count == 4
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8080", "localhost", "[::1]", "169.254.169.254", "10.0.0.1", "127.1", "fly"]
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_public_source_cannot_redirect_to_a_private_address(
+    http: OutsideHttp, httpx2_mock: respx.MockRouter, scheme: str, host: str
+) -> None:
+    place = f"{scheme}://{host}/halt"
+    httpx2_mock.get("https://one.example.org/feed").respond(302, headers={"Location": place})
+    with pytest.raises(SourceUnavailable, match=r"not https|to a private address"):
+        await http.get("https://one.example.org/feed", redirects=3)

@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import shutil
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -24,7 +26,7 @@ from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.events import OrderRejected
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import NOT_JOURNALED
-from ocw_mcp.domain.recordings import Recorded
+from ocw_mcp.domain.recordings import Recorded, RecordedStart, RecordedState
 from ocw_mcp.domain.steps import StepEvent
 from ocw_mcp.runtime import run as runtime_run
 from ocw_mcp.runtime.recorded_book import BookReplay
@@ -248,6 +250,52 @@ async def test_damaged_block_before_others_is_refused(tmp_path: Path, monkeypatc
         entries(recording)
 
 
+async def test_damage_before_whole_blocks_is_no_torn_tail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a reader nor the next process may take it for one: cutting it off would delete what follows."""
+    monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 20)
+    recording = await whole_recording(tmp_path)
+    (segment,) = segments_of(recording)
+    data = bytearray(segment.read_bytes())
+    data[40] ^= 1
+    segment.write_bytes(data)
+    with pytest.raises(BookError, match="whole blocks follow"):
+        entries(recording)
+    owner = RecordingReader(recording).owner
+    with pytest.raises(BookError, match="whole blocks follow"):
+        RecordingWriter(recording, owner)
+    assert segment.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("body", "count", "text"),
+    [
+        (zlib.compress(b"\0" * 4_000), 1, "more than 1,000 bytes"),
+        (zlib.compress(b"\x90")[:-3], 1, "incomplete"),
+        (zlib.compress(b"\x90"), 7, "has 0 rows, and its header says 7"),
+        (zlib.compress(b"\xc1"), 1, "another format"),
+        (b"no zlib", 1, "another format"),
+    ],
+)
+async def test_hostile_block_is_refused_and_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes, count: int, text: str
+) -> None:
+    monkeypatch.setattr(recording_files, "LARGEST_ROWS", 1_000)
+    RecordingWriter(tmp_path / "recording", RecordingIdentity(1, "b00k", 0, 0)).close()
+    (segment,) = segments_of(tmp_path / "recording")
+    segment.write_bytes(struct.pack("<4sIIQI", b"OCWB", len(body), zlib.crc32(body), 1, count) + body)
+    with pytest.raises(BookError, match=text):
+        entries(tmp_path / "recording")
+
+
+def test_second_process_cannot_write_a_recording(tmp_path: Path) -> None:
+    owner = RecordingIdentity(1, "b00k", 0, 0)
+    first = RecordingWriter(tmp_path / "recording", owner)
+    with pytest.raises(BookError, match="another process records into"):
+        RecordingWriter(tmp_path / "recording", owner)
+    first.close()
+    RecordingWriter(tmp_path / "recording", owner).close()
+
+
 async def test_recording_of_another_book_is_refused(tmp_path: Path) -> None:
     recording = await whole_recording(tmp_path)
     with pytest.raises(BookError, match="the recording of another book"):
@@ -289,6 +337,29 @@ async def test_changed_input_is_found_as_the_first_difference(tmp_path: Path) ->
     assert found.difference is not None
     assert found.difference.number > 30
     assert found.difference.after_seq < found.difference.recorded_seq
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"policies": '{"name": "other", "no_such_key": 1}'},
+        {"policies": "{"},
+        {"engine": b"\xc1"},
+        {"engine": b"\x80"},
+        {"venue": b"\x93\x01"},
+    ],
+)
+async def test_start_of_another_version_is_refused_with_both_versions(tmp_path: Path, fault: dict[str, Any]) -> None:
+    whole = entries(await whole_recording(tmp_path))
+
+    def changed() -> Iterator[Recorded]:
+        for number, at, entry in whole:
+            fields = set(fault) & set(getattr(entry, "__struct_fields__", ()))
+            keep = not fields or not isinstance(entry, RecordedStart | RecordedState)
+            yield Recorded(number, at, entry if keep else msgspec.structs.replace(entry, **fault))
+
+    with pytest.raises(BookError, match=r"made by ocw test, and ocw 9\.9 cannot read it"):
+        await BookReplay(venue_of, "9.9").run(changed)
 
 
 def test_every_kind_of_input_has_a_stored_form() -> None:

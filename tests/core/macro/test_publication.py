@@ -32,8 +32,10 @@ from ocw_mcp.domain.time import DAY
         (UNEMPLOYED, "2025-05-01", "2025-06-16"),
         (UNEMPLOYED, "2025-09-01", "2025-11-21"),  # a shutdown
         (PRICES, "2005-01-01", "2005-02-26"),  # published on 23 February
-        (PRICES, "2025-09-01", "2025-10-26"),  # published on 24 October, after a shutdown
-        (PRICES, "2025-11-01", "2025-12-26"),
+        (PRICES, "2025-09-01", "2025-10-25"),  # published on 24 October, after a shutdown
+        (PRICES, "2025-11-01", "2025-12-19"),  # published on 18 December
+        (PRICES, "2017-01-01", "2017-02-16"),  # published on 15 February
+        (PRICES, "2016-12-01", "2017-01-26"),  # published on 18 January; earlier months took up to 24 days
         (ALL["WALCL"], "2025-12-24", "2025-12-26"),
     ],
 )

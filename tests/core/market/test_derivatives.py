@@ -16,6 +16,7 @@ from ocw_mcp.domain.metrics import DERIVATIVES
 from ocw_mcp.domain.snapshot import DerivativesView
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown
+from tests.support.examples import examples
 
 STEP = 5 * MINUTE
 NOW = 20_000 * DAY
@@ -129,6 +130,7 @@ def test_row_or_funding_rate_not_later_than_the_last_is_ignored() -> None:
     assert derivatives.values(NOW) == before
 
 
+@examples(20, slow=100)
 @given(
     names=st.permutations(sorted({*DERIVATIVES} - {"liquidations_1h"})),
     missing=st.sets(st.integers(0, FULL - 1), max_size=5),
@@ -193,6 +195,7 @@ def test_interim_open_interest_is_compared_with_a_day_before() -> None:
     assert reading(derivatives, "open_interest_change_24h", NOW + STEP) == pytest.approx(0.1)
 
 
+@examples(20, slow=100)
 @given(st.permutations(range(60)), st.integers(0, 2**60 - 1))
 def test_rows_and_columns_may_come_in_any_order(order: list[int], split: int) -> None:
     rows = [row(ago, top_positions_ratio=1.5 + ago % 7 / 100) for ago in range(59, -1, -1)]
@@ -264,6 +267,7 @@ def test_composite_of_too_few_known_components_is_unknown() -> None:
     )
 
 
+@examples(20, slow=100)
 @given(
     st.fixed_dictionaries(
         {

@@ -23,6 +23,9 @@ from ocw_mcp.domain.time import DAY
 LEAD = DAY
 """The first frame has the metrics and funding of the last LEAD ms before the first candle; older rows are dropped."""
 
+DAYS_KEPT = 1_488
+"""The days before the tape that the longest fit of the regime uses: four years and the windows before them."""
+
 _NEVER = 1 << 62
 
 
@@ -37,6 +40,7 @@ class TapeFeed:
         self.product = selection.product
         self.interval = selection.interval
         self.symbols = tuple(selection.files)
+        self._days_of: str | None = None
 
     @classmethod
     def open(
@@ -63,6 +67,10 @@ class TapeFeed:
     def discontinuities(self) -> list[Discontinuity]:
         """The discontinuities that the latest pass has found so far, at which their symbols ended."""
         return [self.counters.discontinuities[symbol] for symbol in sorted(self.counters.discontinuities)]
+
+    def read_days_of(self, symbol: str) -> None:
+        """Set the symbol whose daily candles from before the tape its first frame shall have, if the path has them."""
+        self._days_of = symbol
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
         """Yield all frames, or those later than `after` (ms). Raises TapeError for an invalid tape."""
@@ -94,6 +102,8 @@ class TapeFeed:
                 frames = _with_derivatives(frames, rows, begins, counters.discontinuities)
             has_frames = after is not None
             for frame in frames:
+                if not has_frames and (days := self._days_before(frame.at)):
+                    frame = msgspec.structs.replace(frame, days=days)
                 has_frames = True
                 yield frame
             if not has_frames and counters.left_out:
@@ -116,6 +126,13 @@ class TapeFeed:
             if symbol in counters.discontinuities:
                 return
         yield from read(files, symbol, self.interval, after, counters, before[0] if before else None)
+
+    def _days_before(self, begin: int) -> tuple[Candle, ...]:
+        """Return the last days of the symbol of `read_days_of` that closed by `begin` (ms), without invalid rows."""
+        files = self.selection.days.get(self._days_of or "", ())
+        counters = RowCounts(options=msgspec.structs.replace(self._options, strict=False), taken=ALREADY_READ)
+        with closing(read_candles(files, self._days_of or "", DAY, None, counters)) as stream:
+            return tuple(deque((each for each in stream if each.close_time <= begin), maxlen=DAYS_KEPT))
 
     def _first_open(self) -> int:
         """Return the earliest open time of all candles, ms."""

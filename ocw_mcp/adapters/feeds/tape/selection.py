@@ -31,7 +31,7 @@ from ocw_mcp.adapters.feeds.tape.reading import (
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.symbols import of_market
-from ocw_mcp.domain.time import span_ms, span_name
+from ocw_mcp.domain.time import DAY, span_ms, span_name
 
 Files = dict[str, tuple[TapeFile, ...]]
 """The files of each symbol, in time order."""
@@ -49,6 +49,8 @@ class Selection(msgspec.Struct, frozen=True):
     content: str
     left_out: tuple[LeftOut, ...] = ()
     """The files under the path that are not read, with the reason."""
+    days: Files = {}
+    """The files of daily candles beside shorter ones: they show the days before the tape."""
 
 
 _CANDLES = (Stream.KLINES, Stream.TRADES)
@@ -73,7 +75,9 @@ def select(
     product, found = _one_product(found, product)
     if symbols is not None:
         found = _of_symbols(found, symbols)
-    chosen, files = _one_interval(sound(with_intervals(found, options, left_out), options, left_out), wanted_interval)
+    usable = sound(with_intervals(found, options, left_out), options, left_out)
+    chosen, files = _one_interval(usable, wanted_interval)
+    days = [each for each in usable if each.interval == span_name(DAY)] if span_ms(chosen) < DAY else []
     there = {file.symbol for file in files}
     beside = [each for each in everything if each.stream not in _CANDLES and each.product in (None, product)]
     if product is Product.SPOT:
@@ -85,7 +89,7 @@ def select(
         ]
     beside = sound([file for file in beside if file.symbol in there], options, left_out)
     # The fingerprint has names, sizes and checksums, but no folders: a tape that moved is the same tape.
-    lines = sorted(f"{file.path.name} {checksum(file.path, file.name)}" for file in [*files, *beside])
+    lines = sorted(f"{file.path.name} {checksum(file.path, file.name)}" for file in [*files, *days, *beside])
     lines += [options.changes] if options.changes else []
     return Selection(
         product=product,
@@ -95,6 +99,7 @@ def select(
         funding=_by_symbol([file for file in beside if file.stream is Stream.FUNDING]),
         content=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
         left_out=tuple(left_out),
+        days=_by_symbol(days),
     )
 
 
