@@ -227,7 +227,7 @@ def substance(request: CallerRequest) -> str:
 
 def wordless(leg: Leg) -> Leg:
     """Return a leg without its reasons and its confidence."""
-    return msgspec.structs.replace(leg, reasoning="", signals=(), confidence=None)
+    return msgspec.structs.replace(leg, reasoning="", signals=(), signal_weights=(), confidence=None)
 
 
 def _digest(meaning: object) -> str:

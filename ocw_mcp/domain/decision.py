@@ -1,6 +1,6 @@
 """The decision of an agent: the type that models, strategies and the rules return."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -96,6 +96,8 @@ class Leg(msgspec.Struct, frozen=True):
     """The decider's confidence, from 0 to 1, which is journaled and has no effect."""
     reasoning: str = ""
     signals: tuple[str, ...] = ()
+    signal_weights: tuple[tuple[str, float], ...] = ()
+    """How much each of OCW's own signals counted for the decision, with its name in `core/signals`; may be a dict."""
     malformed: str = ""
     """Why the leg could not be read, in one clause; a leg with this clause is refused."""
 
@@ -118,6 +120,7 @@ class Leg(msgspec.Struct, frozen=True):
             confidence: float | None = None,
             reasoning: str = "",
             signals: tuple[str, ...] = (),
+            signal_weights: Mapping[str, float] | tuple[tuple[str, float], ...] = (),
             malformed: str = "",
         ) -> None: ...
 
@@ -126,6 +129,8 @@ class Leg(msgspec.Struct, frozen=True):
             value = getattr(self, name)
             if value is not None and type(value) is not Decimal:
                 msgspec.structs.force_setattr(self, name, _decimal(value, f"{name} of the leg on {self.symbol}"))
+        if isinstance(self.signal_weights, Mapping):
+            msgspec.structs.force_setattr(self, "signal_weights", tuple(self.signal_weights.items()))
         if type(self.action) is not Action:
             action = _word(self.action, Action, f"action of the leg on {self.symbol}")
             msgspec.structs.force_setattr(self, "action", action)

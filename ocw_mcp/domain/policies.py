@@ -21,6 +21,7 @@ from ocw_mcp.domain.policy_deciding import FallbackPolicy as FallbackPolicy
 from ocw_mcp.domain.policy_deciding import GatePolicy as GatePolicy
 from ocw_mcp.domain.policy_deciding import RulesPolicy as RulesPolicy
 from ocw_mcp.domain.policy_execution import ExecutionPolicy as ExecutionPolicy
+from ocw_mcp.domain.policy_learning import LearningPolicy as LearningPolicy
 from ocw_mcp.domain.policy_scale import AnomalyPolicy as AnomalyPolicy
 from ocw_mcp.domain.policy_scale import ScalePolicy as ScalePolicy
 from ocw_mcp.domain.policy_table import FEWER, HIGHER, LOWER, MORE, OPTIONAL, Positive, Share, Table, stricter_of
@@ -305,6 +306,7 @@ class Policies(Table):
     fallback: FallbackPolicy = FallbackPolicy()
     budget: BudgetPolicy = BudgetPolicy()
     rules: RulesPolicy = RulesPolicy()
+    learning: LearningPolicy = LearningPolicy()
     mandate: MandatePolicy | None = None
     approval: ApprovalPolicy | None = None
 

@@ -8,6 +8,7 @@ import msgspec
 
 from ocw_mcp.domain.context import ContextItem
 from ocw_mcp.domain.happenings import Happening, RestingOrder, StandingCondition
+from ocw_mcp.domain.learning import LearningView
 from ocw_mcp.domain.macro import MacroReading
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import RULES
@@ -135,6 +136,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """The loss of the UTC day as a share of its first equity, below 0 for a gain; None before the first day."""
     context: tuple[ContextItem, ...] = ()
     """What sources outside of the exchange reported, by their names; empty if none is configured."""
+    learning: LearningView | None = None
+    """What was learned from closed trades; None if OCW does not learn, or if the reader does not need it."""
 
     def __post_init__(self) -> None:
         if type(self.symbols) is not SymbolViews:

@@ -8,12 +8,14 @@ import msgspec
 from ocw_mcp.core.orders.ledger import Booked, Ledger, Position
 from ocw_mcp.core.risk.counters import Activity, ActivityState, DailyLoss, DayState, Drawdown, DrawdownState
 from ocw_mcp.domain import events
-from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.money import ZERO, exact
 from ocw_mcp.domain.orders import Filled, FundingPaid, OutsideCause, OutsideFill, Side, Transferred
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
 from ocw_mcp.domain.state import ITSELF, Fall, Lowered, TradingState
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
+from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.exchange_account import ExchangeAccount
@@ -157,6 +159,16 @@ class Account:
         if calm is not None and calm.version == self.version and calm.lowest <= self.ledger.equity() <= calm.highest:
             return ""
         return self.watch()
+
+    def see(self, candle: Candle, last: Reading) -> None:
+        """Value the position of a candle's symbol at the price `last` (quote), and extend its range by the candle."""
+        symbol, close = candle.symbol, candle.close
+        self.ledger.mark(symbol, exact(close if isinstance(last, Unknown) else last))
+        # A position that was opened or enlarged within the candle was not exposed to all of its range, and the part
+        # that it was exposed to is unknown.
+        position = self.ledger.positions[symbol]
+        partly = position.opened_at > candle.open_time or position.added_at > candle.open_time
+        position.see(close if partly else candle.low, close if partly else candle.high)
 
     def close_trade(self, closed: Position, closing: Side, now: int) -> None:
         """Journal a closed position as a trade; `closing` is the side of its exit. Repeated losses pause entries."""

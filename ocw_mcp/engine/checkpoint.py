@@ -13,6 +13,7 @@ from ocw_mcp.engine.approvals import ApprovalsState
 from ocw_mcp.engine.decisions import DecisionsState
 from ocw_mcp.engine.exits import ExitsState
 from ocw_mcp.engine.idempotency import SavedAnswer
+from ocw_mcp.engine.learning import LearningState
 from ocw_mcp.engine.leg_executor import ManualControl
 from ocw_mcp.engine.live import LiveState
 from ocw_mcp.engine.near_exits import NearExitsState
@@ -21,7 +22,7 @@ from ocw_mcp.engine.outlook import OutlookState
 from ocw_mcp.engine.protection import GuardState
 from ocw_mcp.engine.since_state import SinceState
 
-ENGINE_FORMAT = 21
+ENGINE_FORMAT = 22
 """The version of the saved state. It increases when a field changes its name or meaning; older states are refused."""
 
 
@@ -82,6 +83,7 @@ class EngineState(msgspec.Struct):
     near_exits: NearExitsState
     decisions: DecisionsState
     since: SinceState
+    learning: LearningState
     budget: BudgetState
     outlook: OutlookState
     approvals: ApprovalsState

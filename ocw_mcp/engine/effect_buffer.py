@@ -13,10 +13,6 @@ RUNS_AHEAD_MS = MINUTE
 """The largest accepted lead (ms) of the market's time over the clock."""
 
 
-def _ignore(event: DomainEvent, at: int) -> None:
-    """Ignore an event."""
-
-
 class EffectBuffer(Stateful[dict[Timer, int]]):
     """Collects effects in the order in which the shell executes them. The saved state is the active timers."""
 
@@ -25,8 +21,8 @@ class EffectBuffer(Stateful[dict[Timer, int]]):
         self._effects: list[Effect] = []
         self.now = -1
         """Engine time (ms) of the step under way."""
-        self.observe: Callable[[DomainEvent, int], None] = _ignore
-        """Takes each event that is recorded, and its time (ms)."""
+        self.observers: list[Callable[[DomainEvent, int], None]] = []
+        """They take each event that is recorded, and its time (ms)."""
 
     @property
     def timers(self) -> dict[Timer, int]:
@@ -45,7 +41,8 @@ class EffectBuffer(Stateful[dict[Timer, int]]):
     def record(self, event: DomainEvent) -> None:
         """Journal an event."""
         self._effects.append(Record(event))
-        self.observe(event, self.now)
+        for observe in self.observers:
+            observe(event, self.now)
 
     def set_timer(self, timer: Timer, at: int) -> None:
         """Set a timer to a time (ms), or move it."""

@@ -9,6 +9,7 @@ import msgspec
 from ocw_mcp.core import strategy
 from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket, TimeframeValues
 from ocw_mcp.domain.anomaly import AnomalyReading
+from ocw_mcp.domain.learning import LearningView
 from ocw_mcp.domain.money import floor_to, plain
 from ocw_mcp.domain.orders import NOBODY, RULES
 from ocw_mcp.domain.snapshot import (
@@ -88,10 +89,44 @@ def take_signals(
     return _snapshot(market, guard, views, pairs, now, wake=wake)
 
 
-def brief_snapshot(market: Market, guard: Guard, wake: tuple[SymbolWake, ...], now: int) -> Snapshot | None:
+def take_readings(market: Market, guard: Guard, symbols: Iterable[str], now: int) -> Snapshot:
+    """Return the readings of symbols at `now` (ms) that signals are computed from, without what costs time."""
+    anomaly = guard.manager.account.outlook.anomalies.reading
+    views = []
+    for symbol in symbols:
+        candles = market.symbols[symbol]
+        day_low, day_high = candles.day_range()
+        views.append(
+            SymbolView(
+                symbol=symbol,
+                last=candles.last,
+                age_ms=max(0, now - (candles.known_at or now)),
+                indicators=tuple(indicator_values(each) for each in candles.indicators()),
+                position=None,
+                derivatives=candles.derivatives_view(now),
+                liquidations=candles.liquidations.value(),
+                return_1h=candles.change_over(HOUR),
+                return_4h=candles.change_over(4 * HOUR),
+                return_24h=candles.change_over(DAY),
+                day_low=day_low,
+                day_high=day_high,
+                anomaly=anomaly(symbol, now),
+            )
+        )
+    return _snapshot(market, guard, views, (), now, wake=())
+
+
+def brief_snapshot(
+    market: Market,
+    guard: Guard,
+    wake: tuple[SymbolWake, ...],
+    now: int,
+    learned: Callable[[int], LearningView | None],
+) -> Snapshot | None:
     """Return a snapshot of a wake for an agent that reads no more of it; None if the agent may need all.
 
-    It has no symbols if no agent decides. For the rules it has their signals if they will hold every symbol.
+    `learned` returns what was learned, as of a time. The snapshot has no symbols if no agent decides. For the rules it
+    has their signals if they will hold every symbol.
     """
     config = guard.manager.config
     if config.agent not in (RULES, NOBODY):
@@ -103,6 +138,8 @@ def brief_snapshot(market: Market, guard: Guard, wake: tuple[SymbolWake, ...], n
         return _snapshot(market, guard, (), (), now, wake=wake)
     held = {view.symbol: view for view in positions(guard, liquidation=False)}
     seen = take_signals(market, guard, {symbol: held.get(symbol) for symbol in config.symbols}, now, wake)
+    if (view := learned(now)) is not None:
+        seen = msgspec.structs.replace(seen, learning=view)
     return None if strategy.may_act(seen, config.policies) else seen
 
 

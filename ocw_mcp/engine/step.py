@@ -18,12 +18,10 @@ from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, SymbolEnded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
-from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import FundingPaid, OrderRef
 from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.domain.time import HOUR
-from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.callers import Callers, OperatorCommands
 from ocw_mcp.engine.changes import follow_prices
@@ -35,6 +33,7 @@ from ocw_mcp.engine.exits import Exits
 from ocw_mcp.engine.exposure import limit_usage
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import Answer
+from ocw_mcp.engine.learning import Learning
 from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.levels import PriceLevels, price_levels
 from ocw_mcp.engine.live import LiveMarket
@@ -68,7 +67,8 @@ class Engine:
         self.approvals, self.check = self.executor.approvals, self.executor.precheck.check
         self.decisions = DecisionCycle(self.manager, self.executor, self._after_decision)
         self.since = Since(self.manager, self.executor)
-        self._effects.observe = self.since.observe
+        self.learning = Learning(self.market, self.guard)
+        self._effects.observers = [self.since.observe, self.learning.observe]
         self._reports = VenueReports(self.guard, self.executor.chased)
         self._operator = OperatorCommands(self.guard, self.executor, self.decisions, self._reports)
         self._callers = Callers(self.guard, self.executor, self.decisions, self._operator)
@@ -86,6 +86,7 @@ class Engine:
             "near_exits": self._near,
             "decisions": self.decisions,
             "since": self.since,
+            "learning": self.learning,
             "budget": self.decisions.budget,
             "outlook": self.account.outlook,
             "approvals": self.approvals,
@@ -172,6 +173,7 @@ class Engine:
             self._exits.set_timer(now)
         if frame.metrics or frame.funding:
             self._take_derivatives(frame)
+            self.learning.take_market(frame)
         self.prices.take_books(frame.books)
         # A candle that closes at midnight is the last of its day; a decision on it belongs to the next day.
         if frame.at > self.account.day_ends:
@@ -202,6 +204,7 @@ class Engine:
                 self._raise(self._near.check())
         for candle, change in changes:
             symbol, close_time, candles = candle.symbol, candle.close_time, self.market.symbols[candle.symbol]
+            self.learning.take_close(symbol, change.timeframes)
             unusual = self.account.outlook.anomalies.close(symbol, candles, now) if HOUR in change.timeframes else None
             if frame.late or symbol in manual.held:
                 # No decider is asked about the candle, and its return still counts for the outlier statistics.
@@ -230,7 +233,7 @@ class Engine:
         self.gate.drop(manual.held)
         reasons = self.gate.wake(now, busy=self.decisions.open_request is not None or bool(manual.paused_by))
         if reasons:
-            brief = brief_snapshot(self.market, self.guard, reasons, now)
+            brief = brief_snapshot(self.market, self.guard, reasons, now, self.learning.view)
             self.decisions.ask(leave_out(manual.held, brief or self.snapshot(now, reasons)), now)
 
     def _take_derivatives(self, frame: Frame) -> None:
@@ -240,7 +243,7 @@ class Engine:
             self.counters.funded.setdefault(funding.symbol, funding.at)
 
     def _take(self, candle: Candle) -> Closed | None:
-        symbol, close = candle.symbol, candle.close
+        symbol = candle.symbol
         change = self.market.symbols[symbol].close(candle)
         if change is None:
             self.counters.stale_candles += 1
@@ -249,15 +252,9 @@ class Engine:
         if change.hole_since is not None:
             self.counters.holes += 1
             self._effects.record(HoleFound(symbol, change.hole_since, candle.open_time))
-        position = self.account.ledger.positions.get(symbol)
-        if position is not None:
-            last = self.market.symbols[symbol].last if self.config.live else close
+        if symbol in self.account.ledger.positions:
             # On a live market a mark price may be newer than the candle.
-            self.account.ledger.mark(symbol, exact(close if isinstance(last, Unknown) else last))
-            # A position that was opened or enlarged within the candle was not exposed to all of its range, and the part
-            # that it was exposed to is unknown.
-            partly = position.opened_at > candle.open_time or position.added_at > candle.open_time
-            position.see(close if partly else candle.low, close if partly else candle.high)
+            self.account.see(candle, self.market.symbols[symbol].last if self.config.live else candle.close)
         return change
 
     def _raise(self, reasons: list[tuple[str, WakeReason]]) -> None:
@@ -298,7 +295,7 @@ class Engine:
 
     def _after_decision(self, decision: Decision, decider: str, now: int, *, correction: bool = False) -> Settled:
         """Set the check time and wake conditions of a decision. A correction only changes the ones that it gives."""
-        asked, rejected, done = decision.next_check_s, list(decision.unread), []
+        asked, rejected, done = decision.next_check_s, [*decision.unread, *self.learning.unknown_signals(decision)], []
         if asked is not None or not correction:
             check = self.gate.set_timer(now, asked)
             if asked is not None and check != asked:
@@ -368,6 +365,7 @@ class Engine:
             note_refused=since.note_refused,
             resting=since.resting(),
             conditions=self.gate.standing(now, self._read),
+            learning=self.learning.view(now),
             next_check_at=self.gate.next_check_at,
         )
 

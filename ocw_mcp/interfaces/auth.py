@@ -48,7 +48,17 @@ _SESSION: Final = "mcp-session-id"
 ERROR_HEADERS: Final = {401: [(b"www-authenticate", b"Bearer")], 503: [(b"retry-after", b"1")]}
 ROUTES: Final = (
     *("/health", "/status", "/portfolio", "/positions", "/policies", "/orders", "/refusals", "/trades", "/decisions"),
-    *("/wakes/{wake}", "/equity", "/snapshot", "/derivatives", "/regime", "/context", "/prices/{symbol}", "/feed"),
+    *(
+        "/wakes/{wake}",
+        "/equity",
+        "/snapshot",
+        "/derivatives",
+        "/regime",
+        "/context",
+        "/weights",
+        "/prices/{symbol}",
+        "/feed",
+    ),
     *("/metrics", "/mcp"),
 )
 """The routes, as texts name them and as metrics count answers."""

@@ -15,6 +15,7 @@ from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.snapshot import Feasible, PositionView, Snapshot, SymbolView, SymbolViews, TradeView
 from ocw_mcp.domain.time import DAY, iso
 from ocw_mcp.domain.unknown import Reading, Unknown
+from ocw_mcp.render.learning_text import learned_lines
 from ocw_mcp.render.outlook_text import anomaly_line, macro_name, regime_line, regime_name, scale_text
 from ocw_mcp.render.outside_text import outside_lines
 from ocw_mcp.render.quotations import note_line, wake_line, wake_quotations
@@ -77,6 +78,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
         trades = tuple(each for each in trades if snapshot.at - each.closed_at < DAY)[-BRIEFED_TRADES:]
     lines += _listed("closed trades", [_trade(trade, snapshot.at) for trade in trades])
     lines += [line] if (line := regime_line(snapshot)) else []
+    lines += learned_lines(snapshot)
     lines += outside_lines(snapshot)
     if reader and snapshot.quotes_others(reader):
         lines.append("this context has text of others: your entries have stricter limits than max_size")

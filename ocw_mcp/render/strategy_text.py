@@ -5,7 +5,7 @@ from typing import Final
 
 from ocw_mcp.core import strategy
 from ocw_mcp.core.strategy.position_score import WEIGHTS, score_position
-from ocw_mcp.core.strategy.signals import Signals, read_signals
+from ocw_mcp.core.strategy.signals import Signals, read_signals, signals_of
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO, plain
@@ -27,7 +27,7 @@ def rules_text(snapshot: Snapshot, policies: Policies) -> str:
     events = {each.symbol for each in snapshot.wake} | snapshot.positions.keys() | legs.keys()
     lines, quiet = [], []
     for symbol, view in snapshot.symbols.items():
-        signals = read_signals(view, policies.rules, snapshot.regime)
+        signals = signals_of(view, snapshot, policies)
         verdict = _verdict(view, signals, legs.get(symbol), snapshot.product, policies.rules)
         if signals is None:
             quiet.append(f"{symbol} ?")
@@ -40,6 +40,7 @@ def rules_text(snapshot: Snapshot, policies: Policies) -> str:
 
 def _parts(signals: Signals) -> str:
     tilt = f", derivatives {signals.tilt:+.2f}" if signals.tilt else ""
+    tilt += f", learned {signals.learned:+.2f}" if signals.learned else ""
     moved = f", {signals.weight:.0%} momentum by the regime" if signals.weight != signals.trend else ""
     return (
         f"{signals.timeframe} momentum {signals.momentum:+.2f}, reversion {signals.reversion:+.2f}, "

@@ -174,7 +174,7 @@ class Facade:
         `health` returns the health of a live feed, and `heartbeat_at` the machine's time (ms) of the last heartbeat.
         `outbox` returns how full the outbox to an exchange is; None without one.
         """
-        self._engine = engine
+        self._engine, self.learning = engine, engine.learning
         self._clock = clock
         self._store = store
         self._mode, self._source = stamp.mode, str(stamp.market)

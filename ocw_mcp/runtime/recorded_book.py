@@ -242,6 +242,8 @@ class BookReplay:
             engine = Engine(_config(start, venue))
             shell = Shell(engine, venue, store, recorder, clock, NoDecider(), lambda problem: None, _nothing_waits)
             engine.restore(engine_state)
+            if engine.learning.broken:
+                raise ValueError(engine.learning.broken)
             shell.venue_state.restore(venue_state)
         except (msgspec.MsgspecError, ValueError, KeyError) as error:  # invalid policies are a ValueError, too
             why = printable(str(error))[:300]

@@ -47,6 +47,13 @@ POLL_EVERY_MS = 200
 """A run polls for commands and requests after POLL_EVERY frames or POLL_EVERY_MS of real time, whichever is first."""
 
 
+def _learn_again(engine: Engine, store: Store, until: int, warn: Callable[[str], None]) -> None:
+    """Rebuild the learner, which could not be restored, from the journal's domain events up to a number."""
+    why = engine.learning.broken
+    count = engine.learning.rebuild((each.at, each.event) for each in store.events_after(0) if each.seq <= until)
+    warn(f"what was learned was rebuilt from {count} outcomes of the journal: {why}")
+
+
 class BookRun:
     """One run of a book, from its last state to the end of its market or of its time."""
 
@@ -75,6 +82,8 @@ class BookRun:
         if saved is not None:
             with _restoring():
                 engine.restore(saved.engine)
+                if engine.learning.broken:
+                    _learn_again(engine, store, saved.seq, warn)
             clock.advance(saved.market_at)
         self._has_checkpoint = saved is not None
         recorder = EventRecorder(store, saved.seq if saved else 0, listener)

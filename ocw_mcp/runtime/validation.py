@@ -177,6 +177,9 @@ def _defect(leg: Leg) -> str:
     """Return one clause on a value of a leg that is out of bounds, or an empty string."""
     if len(leg.signals) > MOST_SIGNALS:
         return f"it has {len(leg.signals)} signals, at most {MOST_SIGNALS}"
+    weights = leg.signal_weights
+    if len(weights) > MOST_SIGNALS or any(len(name) > LONGEST_NAME or not abs(each) <= 1 for name, each in weights):
+        return f"its signal_weights are not at most {MOST_SIGNALS} numbers from -1 to 1 by short names"
     if len(leg.symbol) > LONGEST_SYMBOL or any(len(text) > LONGEST_TEXT for text in (leg.reasoning, *leg.signals)):
         return "its symbol or one of its texts is too long"
     beyond = [name for name in NUMBERS if not _in_range(getattr(leg, name))]

@@ -61,7 +61,7 @@ def shipped_values() -> dict[str, Any]:
             for key, value in content.items():
                 content[key] = (
                     f'"{value}"'
-                    if key in ("timeframe", "rules", "policy")
+                    if key in ("timeframe", "rules", "policy", "mode")
                     else "{ " + ", ".join(f"{name} = {size}" for name, size in value.items()) + " }"
                     if isinstance(value, dict)
                     else str(value).lower()

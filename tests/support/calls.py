@@ -32,6 +32,8 @@ def fitting(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
             choices.append(st.lists(st.deferred(lambda: element(schema["items"])), max_size=4))
         elif kind == "integer":
             choices.append(st.integers(schema.get("minimum", -(10**6)), schema.get("maximum", 10**6)))
+        elif kind == "object":
+            choices.append(st.dictionaries(TEXTS, NUMBERS, max_size=4))
         else:
             choices.append({"string": TEXTS, "number": NUMBERS, "null": st.none(), "boolean": st.booleans()}[kind])
     return st.one_of(choices)

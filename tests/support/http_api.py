@@ -37,6 +37,7 @@ REQUESTS = {
     "/derivatives": "/derivatives?symbol=ETHUSDT",
     "/regime": "/regime",
     "/context": "/context",
+    "/weights": "/weights",
     "/prices/{symbol}": "/prices/ETHUSDT?timeframe=4h&limit=2",
     "/feed": "/feed",
     "/decisions": "/decisions?acted=true&limit=1",

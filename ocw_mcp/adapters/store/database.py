@@ -19,6 +19,7 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.domain import account_events as account_events
+from ocw_mcp.domain import learning_events as learning_events
 from ocw_mcp.domain import outlook_events as outlook_events
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import JournalError

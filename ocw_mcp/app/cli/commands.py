@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ocw_mcp import __version__
-from ocw_mcp.app.cli import books, clients, connect, control, gate, macro, measure, recording, regime
+from ocw_mcp.app.cli import books, clients, connect, control, gate, learning, macro, measure, recording, regime
 from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption, RunRequest, group, option, print_json
 from ocw_mcp.app.cli.tapes import tape
 from ocw_mcp.app.output import say
@@ -141,6 +141,7 @@ for _name, _group in {
     "policies": policies,
     "tape": tape,
     "journal": books.journal,
+    "learning": learning.learning,
     "bench": measure.bench,
     "sandbox": measure.sandbox,
 }.items():

@@ -2,31 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from enum import StrEnum
 
 from msgspec import Struct
 
+from ocw_mcp.domain.learning import OutcomeExclusion, OutcomeSource
 
-class Source(StrEnum):
-    """Where an outcome comes from."""
-
-    TRADE = "trade"
-    """A closed trade."""
-    HOLD = "hold"
-    """A decision to do nothing. Its outcome is that of the trade which the signals proposed; see `counterfactuals`."""
-    REFUSAL = "refusal"
-    """A trade that was refused. Its outcome is what the trade would have yielded."""
-
-
-class Exclusion(StrEnum):
-    """The cause for which a trade is not learned from. The duration of a trade is never a cause."""
-
-    PERSON = "person"
-    """A person closed it."""
-    ADOPTED = "adopted"
-    """It was opened outside of OCW."""
-    VENUE = "venue"
-    """A fault of the venue opened, changed or closed it."""
+Exclusion = OutcomeExclusion
+Source = OutcomeSource
 
 
 class Outcome(Struct, frozen=True):

@@ -3,6 +3,6 @@
 The score of an open position, which the position guard computes regularly, is in `position_score`.
 """
 
-from ocw_mcp.core.strategy.decide import decide, may_act
+from ocw_mcp.core.strategy.decide import decide, may_act, proposed_stop
 
-__all__ = ["decide", "may_act"]
+__all__ = ["decide", "may_act", "proposed_stop"]

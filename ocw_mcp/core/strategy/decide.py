@@ -11,7 +11,7 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Final
 
-from ocw_mcp.core.strategy.signals import Signals, read_signals
+from ocw_mcp.core.strategy.signals import Signals, read_signals, signals_of
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.market import Product
@@ -84,7 +84,7 @@ def decide(snapshot: Snapshot, policies: Policies) -> Decision:
     legs: list[Leg] = []
     sizing = Sizing(snapshot, policies)
     for view in snapshot.symbols.values():
-        signals = read_signals(view, policies.rules, snapshot.regime)
+        signals = signals_of(view, snapshot, policies)
         position = view.position
         leg: Leg | None = None
         if position is None:
@@ -135,15 +135,15 @@ def _entry(view: SymbolView, signals: Signals, snapshot: Snapshot, policies: Pol
     rules, score = policies.rules, signals.score
     if not _wants_entry(signals, snapshot.product, rules):
         return None
-    distance = min(rules.stop_atr * signals.atr / signals.last, float(policies.stop.max_distance) * 0.98)
     action, sign = (Action.BUY, 1) if score > 0 else (Action.SHORT, -1)
-    stop = signals.last * (1 - sign * distance)
+    stop = _stop(signals, sign, policies)
     # Eight significant digits are more than any tick needs; the order manager rounds to the tick.
     stop_price = exact(float(f"{stop:.8g}"))
     size = sizing.enter(view, sign, exact(signals.last), stop_price)
     if size is None:
         return None
     tilt = f", derivatives {signals.tilt:+.2f}" if signals.tilt else ""
+    tilt += f", learned {signals.learned:+.2f}" if signals.learned else ""
     moved = f", {signals.weight:.0%} momentum by the regime" if signals.weight != signals.trend else ""
     reasoning = (
         f"on {signals.timeframe} momentum {signals.momentum:+.2f}, reversion {signals.reversion:+.2f}, "
@@ -153,6 +153,17 @@ def _entry(view: SymbolView, signals: Signals, snapshot: Snapshot, policies: Pol
     return Leg(view.symbol, action, size, stop_price, confidence=abs(score), reasoning=reasoning, signals=names)
 
 
+def proposed_stop(view: SymbolView, sign: int, policies: Policies) -> float | None:
+    """Return the stop price (quote) that the rules would set for an entry, `sign` 1 for long; None if unknown."""
+    signals = read_signals(view, policies.rules)
+    return None if signals is None else _stop(signals, sign, policies)
+
+
+def _stop(signals: Signals, sign: int, policies: Policies) -> float:
+    distance = min(policies.rules.stop_atr * signals.atr / signals.last, float(policies.stop.max_distance) * 0.98)
+    return signals.last * (1 - sign * distance)
+
+
 def _contributing(signals: Signals) -> tuple[str, ...]:
     """Return the names of the signals that favour the direction of the entry, the strongest first."""
     sign = 1 if signals.score > 0 else -1
@@ -160,6 +171,7 @@ def _contributing(signals: Signals) -> tuple[str, ...]:
         "momentum": sign * signals.weight * signals.momentum,
         "reversion": sign * (1 - signals.weight) * signals.reversion,
         "derivatives": sign * signals.tilt,
+        "learned": sign * signals.learned,
     }
     return tuple(
         sorted((name for name, value in contributions.items() if value > 0), key=lambda name: -contributions[name])

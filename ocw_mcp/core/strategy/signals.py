@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.domain.policies import RulesPolicy
+from ocw_mcp.domain.policies import Policies, RulesPolicy
 from ocw_mcp.domain.regime import Level, RegimeReading
-from ocw_mcp.domain.snapshot import IndicatorValues, SymbolView
+from ocw_mcp.domain.snapshot import IndicatorValues, Snapshot, SymbolView
 from ocw_mcp.domain.time import span_ms
 from ocw_mcp.domain.unknown import Reading, Unknown
 
@@ -39,12 +39,14 @@ class Signals(msgspec.Struct, frozen=True):
     """The contribution of derivatives readings to the score; 0 if they are unknown."""
     weight: float
     """The weight of momentum, 0..1, that follows from `trend` and the regime; reversion has the rest."""
+    learned: float = 0.0
+    """The contribution of the vote of all signals by what was learned of them; 0 unless the rules use it."""
 
     @property
     def score(self) -> float:
         """The weighted sum of the signals, −1..1."""
         blend = self.weight * self.momentum + (1 - self.weight) * self.reversion
-        return max(-1.0, min(1.0, blend + self.tilt))
+        return max(-1.0, min(1.0, blend + self.tilt + self.learned))
 
 
 class CandleSignals(msgspec.Struct, frozen=True):
@@ -92,6 +94,14 @@ def momentum_weight(trend: float, regime: RegimeReading | Unknown, blend: float)
     if isinstance(regime, Unknown) or not blend:
         return trend
     return trend + blend * regime.by_level[Level.TURBULENT] * (1.0 - trend)
+
+
+def signals_of(view: SymbolView, snapshot: Snapshot, policies: Policies) -> Signals | None:
+    """Return the signals of a symbol as the rules use them: if they act on it, with what was learned."""
+    found, learning = read_signals(view, policies.rules, snapshot.regime), policies.learning
+    if found is None or learning.mode != "act" or snapshot.learning is None:
+        return found
+    return msgspec.structs.replace(found, learned=learning.vote * snapshot.learning.votes.get(view.symbol, 0.0))
 
 
 def read_candles(values: IndicatorValues, rules: RulesPolicy) -> CandleSignals | None:

@@ -136,6 +136,11 @@ class LegIn(BaseModel, extra="forbid"):
         cut(16),
         WithJsonSchema({"type": "array", "items": {"type": "string"}}),
     ] = []
+    signal_weights: Annotated[
+        dict[Text, Annotated[float, Field(ge=-1, le=1), ASCII_NUMBER]],
+        Field(max_length=32),
+        WithJsonSchema({"type": "object"}),
+    ] = {}
 
 
 class ConditionIn(BaseModel, extra="forbid"):

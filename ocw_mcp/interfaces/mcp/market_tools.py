@@ -7,18 +7,20 @@ import msgspec
 from mcp.types import CallToolResult
 from pydantic import Field
 
+from ocw_mcp.core.signals import SIGNALS
 from ocw_mcp.domain.metrics import INDICATORS
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import Snapshot, SymbolView
 from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.interfaces.mcp import results
+from ocw_mcp.interfaces.mcp import outlook_results, results
 from ocw_mcp.interfaces.mcp.account_tools import position_of, position_text
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cursor_of, older_line, place_of
 from ocw_mcp.interfaces.mcp.outlook_tools import derivatives_readings, outlook_tools
 from ocw_mcp.interfaces.mcp.reasons import Reasons
 from ocw_mcp.interfaces.mcp.results import Meta, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, make, meta, respond, text_of
+from ocw_mcp.render.learning_text import evidence_text, table_lines
 from ocw_mcp.render.outlook_text import anomaly_line
 from ocw_mcp.render.quotations import note_line
 from ocw_mcp.render.readings_text import (
@@ -46,7 +48,6 @@ KEY_INDICATORS = ("close", "rsi_14", "adx_14", "atr_14", "macd_histogram", "ema_
 """Timeframes and indicators of a concise snapshot."""
 
 _PRICES = ("last", "return_1h", "return_4h", "return_24h")
-_NOTHING_LEARNS = {"learned": "no learning yet; the rules use the parameters of the policy file"}
 
 
 def market_tools(get_facade: GetFacade) -> list[OcwTool]:
@@ -87,16 +88,43 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         lines = indicator_table(known, found, INDICATORS, unknowns, facade.snapshot(symbol).at)
         return respond(result, known, *lines, *unknowns.lines())
 
-    async def weights_get() -> Annotated[CallToolResult, results.WeightsResult]:
-        """Learned weights, and the parameters of the rules."""
+    async def weights_get() -> Annotated[CallToolResult, outlook_results.WeightsResult]:
+        """Learned weights; rules."""
         facade = get_facade()
-        rules = {name: str(value) for name, value in facade.policies.rules}
-        result = results.WeightsResult(meta=meta(facade), learned={}, rules=rules, unavailable=_NOTHING_LEARNS)
-        table = " ".join(f"{name}={value}" for name, value in rules.items())
-        return respond(result, f"learned: {_NOTHING_LEARNS['learned']}", f"rules: {table}")
+        result, learned = weights_of(facade), facade.learning.learned(facade.snapshot().at)
+        head = f"learning {result.mode}, regime {learned.regime}, from {evidence_text(learned)}"
+        table = " ".join(f"{name}={value}" for name, value in result.rules.items())
+        return respond(result, head, *table_lines(learned), f"rules: {table}")
 
     tools = (market_get_snapshot, market_get_candles, market_get_indicators, weights_get)
     return [*(make(each) for each in tools), *outlook_tools(get_facade)]
+
+
+def weights_of(facade: "Facade") -> outlook_results.WeightsResult:
+    """Return what was learned in the present regime, and the parameters of the rules."""
+    learned, policies = facade.learning.learned(facade.snapshot().at), facade.policies
+    signals = [
+        outlook_results.SignalOut(
+            **{name: getattr(each, name) for name in ("name", "group", "evidence", "trust")},
+            **{name: round(getattr(each, name), 4) for name in ("low", "high", "weight")},
+            p=round(each.mean, 4),
+            meaning=SIGNALS[each.name].meaning,
+        )
+        for each in learned.signals
+    ]
+    return outlook_results.WeightsResult(
+        meta=meta(facade),
+        mode=policies.learning.mode,
+        regime=learned.regime,
+        trades=learned.trades,
+        decisions=learned.counterfactuals,
+        excluded=dict(learned.excluded),
+        signals=signals,
+        size={name: round(value, 6) for name, value in msgspec.structs.asdict(learned.size).items()},
+        choices={each.parameter: each.value for each in learned.choices},
+        exits={each.horizon: round(each.regret, 4) for each in learned.exits},
+        rules={name: str(value) for name, value in policies.rules},
+    )
 
 
 def candles_of(meta: Meta, found: "Candles") -> results.CandlesResult:

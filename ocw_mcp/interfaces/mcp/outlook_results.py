@@ -91,3 +91,35 @@ class ContextResult(Result):
     items: list[ContextOut]
     truncated: int
     """The number of texts left out for length."""
+
+
+class SignalOut(BaseModel):
+    """How often a signal was right after costs in the present regime: mean and 90 % interval of the posterior."""
+
+    name: str
+    group: str
+    meaning: str
+    p: float
+    low: float
+    high: float
+    evidence: float
+    weight: float
+    """Of its sign in the vote; below 0 its opposite counts."""
+    trust: str
+
+
+class WeightsResult(Result):
+    """What was learned from closed trades, and the parameters of the rules."""
+
+    mode: str
+    regime: str
+    trades: int
+    decisions: int
+    """HOLDs, refusals and exits that were followed."""
+    excluded: dict[str, int]
+    signals: list[SignalOut]
+    size: dict[str, float]
+    choices: dict[str, float]
+    exits: dict[str, float]
+    """The mean result in R of holding on longer."""
+    rules: dict[str, str]

@@ -164,12 +164,6 @@ class IndicatorsResult(Result):
     unknown: dict[str, str]
 
 
-class WeightsResult(Result):
-    learned: dict[str, float]
-    rules: dict[str, str]
-    unavailable: dict[str, str]
-
-
 class PortfolioResult(Result):
     """The account since its start."""
 

@@ -20,7 +20,7 @@ from tests.support.limit_cases import CASES, Case
 
 D = Decimal
 KEYS = dict(policy_keys())
-SETTINGS = ("data.on_end", "scale.regime_symbol", "execution", "gate", "decision", "rules")
+SETTINGS = ("data.on_end", "scale.regime_symbol", "execution", "gate", "decision", "rules", "learning")
 """Keys and tables that limit nothing."""
 BEFORE_THE_CHECK = {"data.slack_s", "losses.in_a_row", "approval.answer_s", "correlated.symbols"}
 """Keys that are evaluated before an entry is checked: in the age, the counters and the groups of the account."""

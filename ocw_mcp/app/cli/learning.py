@@ -1,0 +1,83 @@
+"""The commands `ocw learning`: what a book has learned, and whether learning helps on a market."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ocw_mcp.app.cli import options
+from ocw_mcp.app.cli.options import group, one_of, option, print_result
+
+learning = group("Show what a book has learned, and compare the rules with and without learning.")
+_Source = Annotated[Path, typer.Argument(help="The state directory of a book, or a file of outcomes.")]
+
+
+@learning.command()
+def report(
+    market: Annotated[str, typer.Argument(help="The path of a tape, or sim.", autocompletion=one_of("sim"))],
+    for_: Annotated[
+        str | None, option("--for", "Simulated time to run; the default is the whole tape, or 90d of sim.")
+    ] = None,
+    policies: options.PoliciesOption = None,
+    policy: options.PolicyOption = "lab",
+    product: options.ProductOption = None,
+    interval: options.IntervalOption = None,
+    symbols: options.SymbolsOption = None,
+    seed: options.SeedOption = 1,
+    picture: Annotated[
+        Path | None, option("--picture", "Also draw the posteriors over time into this PNG or SVG.")
+    ] = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Run the rules with and without learning, and show the paired difference with its interval."""
+    from ocw_mcp.app.gate_report.curve import require
+    from ocw_mcp.app.learning import compare
+    from ocw_mcp.app.learning.picture import draw
+    from ocw_mcp.app.markets import SIMULATED, open_market
+    from ocw_mcp.app.output import working
+    from ocw_mcp.app.parsing import parse_product, parse_span, parse_symbols
+    from ocw_mcp.app.policy_loader import load_policies, load_prompts
+    from ocw_mcp.domain.protocols import Feed
+
+    if picture is not None:
+        require(picture)
+
+    def feed() -> Feed:
+        kind, wanted = parse_product(product), parse_symbols(symbols)
+        return open_market(market, product=kind, interval=interval, symbols=wanted, seed=seed)
+
+    for_ms = parse_span(for_ or ("90d" if market == SIMULATED else None))
+    with working("running the rules three times", quiet=as_json):
+        found, outcomes = compare.compare(feed, load_policies(policies, policy), load_prompts(None), for_ms)
+    if picture is not None:
+        draw(picture, outcomes)
+    print_result(found, compare.text(found), as_json)
+
+
+@learning.command()
+def show(source: _Source, as_json: options.JsonOption = False) -> None:
+    """Show what follows from the outcomes of a book, or of an exported file: the same learner is built again."""
+    from msgspec import to_builtins
+
+    from ocw_mcp.app.learning.outcomes import last_regime, learn, read_outcomes
+
+    outcomes = read_outcomes(source)
+    learned = learn(outcomes).read(last_regime(outcomes))
+    lines = [f"{learned.trades} trades, {learned.counterfactuals} decisions without a trade, regime {learned.regime}"]
+    lines += [
+        f"{each.name:<16} {each.group:<12} {each.mean:.3f} ({each.low:.3f} to {each.high:.3f}) n {each.evidence:6.1f} "
+        f"weight {each.weight:+.3f} {each.trust}"
+        for each in learned.signals
+    ]
+    print_result(to_builtins(learned), lines, as_json)
+
+
+@learning.command()
+def export(source: _Source, to: Annotated[Path, typer.Argument(help="The file to write; it must be new.")]) -> None:
+    """Write the outcomes of a book into a file, from which `ocw learning show` learns the same."""
+    from ocw_mcp.app.cli.tables import terminal
+    from ocw_mcp.app.learning.outcomes import read_outcomes, write_outcomes
+
+    outcomes = read_outcomes(source)
+    write_outcomes(to, outcomes)
+    terminal().print(f"{len(outcomes)} outcomes are in {to.name}")

@@ -1,0 +1,128 @@
+"""What was learned from closed trades, as snapshots and clients see it."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from ocw_mcp.domain.regime import Level
+
+UNKNOWN_REGIME: Final = "unknown"
+REGIMES: Final = (*(level.value for level in Level), UNKNOWN_REGIME)
+"""The regimes that are learned about: the levels of the market regime, and that it is not known."""
+HORIZONS: Final = ("4h", "24h", "72h")
+"""The horizons at which decisions without a trade, and exits, are compared with what the price did."""
+
+
+class OutcomeSource(StrEnum):
+    """Where an outcome comes from."""
+
+    TRADE = "trade"
+    """A closed trade."""
+    HOLD = "hold"
+    """A flat symbol for which nothing was decided."""
+    REFUSAL = "refusal"
+    """A refused entry."""
+    EXIT = "exit"
+    """The exit of a closed trade: what holding on would have yielded."""
+
+
+class OutcomeExclusion(StrEnum):
+    """The cause for which a closed trade is not learned from."""
+
+    PERSON = "person"
+    """A person closed it."""
+    ADOPTED = "adopted"
+    """It was opened outside of OCW."""
+    VENUE = "venue"
+    """A fault of the venue opened, changed or closed it."""
+    HALTED = "halted"
+    """It was closed while the book was halted."""
+
+
+class LearnedReliability(msgspec.Struct, frozen=True):
+    """How often a signal, or a group of signals, was right in one regime."""
+
+    name: str
+    group: str
+    mean: float
+    """The probability that the sign of the signal agrees with the sign of a result after costs."""
+    low: float
+    high: float
+    """The interval that has this probability with 90 %."""
+    evidence: float
+    """The effective number of observations in the regime."""
+    trust: str
+    """`trusted` with an interval above 0.5, `distrusted` below, `unproven` if the interval contains 0.5."""
+    weight: float
+    """The weight of the sign in the vote: the log-odds of the mean; below 0 the opposite of the signal counts."""
+    share: float
+    """The size of the weight as a share of all weights of the regime."""
+    drawn: float
+    """A probability drawn from the posterior, which stays until the evidence changes."""
+
+
+class LearnedSize(msgspec.Struct, frozen=True):
+    """The size that the results of trades justify: a fraction of Kelly's, within no limit yet."""
+
+    risk: float
+    """The share of equity that an entry should lose at its stop; 0 without an edge."""
+    win_rate: float
+    low_win_rate: float
+    """The 25 % quantile of the win rate, from which `risk` is computed."""
+    win: float
+    loss: float
+    """The mean win and the mean loss in R (1 R is the loss at the first stop) after costs."""
+    evidence: float
+
+
+class LearnedChoice(msgspec.Struct, frozen=True):
+    """The advice on a meta-parameter."""
+
+    parameter: str
+    value: float
+    """The value to try."""
+    best: float
+    """The value with the largest mean result."""
+    evidence: float
+    """The effective number of trades with a known value in the regime."""
+
+
+class LearnedExits(msgspec.Struct, frozen=True):
+    """What holding closed trades on until a horizon would have yielded on average."""
+
+    horizon: str
+    regret: float
+    """In R; above 0 the exits were too early."""
+    exits: int
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """What was learned, read in the present regime."""
+
+    regime: str
+    trades: int
+    counterfactuals: int
+    excluded: Mapping[str, int]
+    """The number of closed trades that were not learned from, by cause."""
+    signals: tuple[LearnedReliability, ...]
+    groups: tuple[LearnedReliability, ...]
+    size: LearnedSize
+    choices: tuple[LearnedChoice, ...]
+    exits: tuple[LearnedExits, ...]
+
+    @property
+    def knows(self) -> bool:
+        """Whether there is any evidence."""
+        return self.trades + self.counterfactuals > 0
+
+
+class LearningView(msgspec.Struct, frozen=True):
+    """What was learned, and what the signals of each symbol say by it now."""
+
+    learned: Learned
+    votes: Mapping[str, float]
+    """The vote of each symbol's signals, −1..1, above 0 for a rising price; 0 without evidence."""
+    risks: Mapping[str, float]
+    """The advised risk of an entry in each symbol as a share of equity, within the limits of the policies."""

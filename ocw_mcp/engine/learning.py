@@ -1,0 +1,351 @@
+"""Learning in the engine: what the signals said at entries and decisions, and what came of it.
+
+Every outcome is one event of the journal (`outcome.scored`), and the learner is a function of these events in their
+order: a learner that cannot be restored is rebuilt from them.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+import msgspec
+
+from ocw_mcp.core import signals
+from ocw_mcp.core.learning.learner import Learner, LearnerState, LearningSettings, Reliability
+from ocw_mcp.core.learning.outcomes import Outcome
+from ocw_mcp.core.learning.payoffs import share_budget
+from ocw_mcp.core.market.market import Market
+from ocw_mcp.core.strategy import proposed_stop
+from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import DecisionKey
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.events import DomainEvent
+from ocw_mcp.domain.learning import (
+    HORIZONS,
+    REGIMES,
+    UNKNOWN_REGIME,
+    Learned,
+    LearnedChoice,
+    LearnedExits,
+    LearnedReliability,
+    LearnedSize,
+    LearningView,
+    OutcomeExclusion,
+    OutcomeSource,
+)
+from ocw_mcp.domain.learning_events import OutcomeScored, SignalsRecorded
+from ocw_mcp.domain.market import Candle, Frame
+from ocw_mcp.domain.orders import NOBODY, RULES, Purpose, Side
+from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.snapshot import Snapshot
+from ocw_mcp.domain.time import HOUR
+from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.engine.following import Followed, Following, FollowingState
+from ocw_mcp.engine.guard import Guard
+from ocw_mcp.engine.open_trades import Closed, OpenTrades, OpenTradesState
+from ocw_mcp.engine.snapshot import positions, take_readings
+
+SEED: Final = 1
+"""The seed of the draws of the learner."""
+CLEAR: Final = 0.2
+"""The mean weight (log-odds) at which a vote is clear: that of signals that are right in 55 % of cases."""
+MOST_CLAIMS: Final = 64
+"""The most legs whose named signals are kept until their orders are sent."""
+
+
+class LearningState(msgspec.Struct):
+    """The saved state of `Learning`. The learner is bytes, so that a damaged one does not lose the other parts."""
+
+    learner: bytes
+    digest: str
+    trades: OpenTradesState
+    following: FollowingState
+    claims: dict[str, dict[str, float]]
+    regrets: dict[str, list[float]]
+
+
+class Learning:
+    """Observes every recorded event, and keeps the learner."""
+
+    def __init__(self, market: Market, guard: Guard) -> None:
+        self._market, self._guard, self._manager = market, guard, guard.manager
+        self._config, self._policy = guard.manager.config, guard.manager.config.policies.learning
+        self._account = guard.manager.account
+        self._trades, self._following = OpenTrades(guard.manager), Following()
+        self._claims: dict[str, dict[str, float]] = {}
+        self._candle = max(HOUR, guard.manager.config.interval)
+        """The candles (ms) with which decisions without a trade are followed."""
+        self._begin()
+        self.broken = ""
+        """Why the saved learner could not be restored; empty unless it has to be rebuilt."""
+        handlers: dict[type[DomainEvent], Callable[[Any, int], None]] = {
+            events.DecisionMade: self._on_decision,
+            events.DecisionCorrected: self._on_correction,
+            events.OrderIntended: self._on_intent,
+            events.OrderRefused: self._on_refusal,
+            events.EntryContinued: lambda event, at: self._continued(event),
+            events.OrderFilled: self._trades.filled,
+            events.OutsideFilled: self._trades.filled_outside,
+            events.ExitDecided: lambda event, at: self._trades.saved.rules.__setitem__(event.symbol, event.rule),
+            events.PositionClosed: self._on_close,
+            OutcomeScored: self._count,
+        }
+        self._handlers = handlers if self._policy.mode != "off" else {}
+
+    def _begin(self) -> None:
+        weight = LearningSettings().counterfactual_weight if self._policy.counterfactuals else 0.0
+        settings = LearningSettings(seed=SEED, counterfactual_weight=weight)
+        self.learner = Learner(signals.GROUPS, REGIMES, settings)
+        self._regrets: dict[str, list[float]] = {}
+        self._learned: dict[str, Learned] = {}
+
+    def observe(self, event: DomainEvent, at: int) -> None:
+        """Take an event that the engine records at `at` (ms)."""
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event, at)
+
+    def unknown_signals(self, decision: Decision) -> list[str]:
+        """Return one clause for each name in the `signal_weights` of a decision that is no signal."""
+        return [
+            f"signal_weights of {leg.symbol}: {wrong}"
+            for leg in decision.legs
+            for wrong in signals.unknown_names(name for name, _ in leg.signal_weights)
+        ]
+
+    def _on_decision(self, made: events.DecisionMade, at: int) -> None:
+        self._claim(DecisionKey(made.wake_id), made.decision)
+        if self._policy.counterfactuals:
+            decided = {leg.symbol for leg in made.decision.legs if leg.asks}
+            busy = decided | self._account.ledger.positions.keys()
+            for symbol in self._config.symbols:
+                if symbol not in busy and self._following.may_begin(OutcomeSource.HOLD, symbol, at):
+                    self._follow(OutcomeSource.HOLD, symbol, at)
+
+    def _on_correction(self, event: events.DecisionCorrected, at: int) -> None:
+        self._claim(DecisionKey(event.wake_id, "again"), event.decision)
+
+    def _claim(self, key: DecisionKey, decision: Decision) -> None:
+        """Keep the signals that the legs name, by the idempotency keys of their orders."""
+        for index, leg in enumerate(decision.legs):
+            if leg.signal_weights:
+                known = {name: value for name, value in leg.signal_weights if name in signals.SIGNALS}
+                self._claims[str(key.leg(index))] = known
+        while len(self._claims) > MOST_CLAIMS:
+            del self._claims[next(iter(self._claims))]
+
+    def _on_intent(self, event: events.OrderIntended, at: int) -> None:
+        intent = event.intent
+        if intent.purpose is not Purpose.ENTRY or self._trades.knows(event):
+            return
+        recorded = SignalsRecorded(
+            event.ref,
+            intent.symbol,
+            self._regime(at),
+            1 if intent.side is Side.BUY else -1,
+            self._read(intent.symbol, at),
+            self._claims.pop(intent.idempotency_key, {}),
+        )
+        self._trades.entered(recorded)
+        self._manager.effects.record(recorded)
+
+    def _continued(self, event: events.EntryContinued) -> None:
+        self._trades.continued(event)
+
+    def _on_refusal(self, event: events.OrderRefused, at: int) -> None:
+        intent = event.intent
+        asked = intent.purpose is Purpose.ENTRY and event.refusal.code is not RefusalCode.APPROVAL_REQUIRED
+        known = intent.symbol in self._market.symbols and intent.symbol not in self._account.ledger.positions
+        if not (asked and known and self._policy.counterfactuals):
+            return
+        if self._following.may_begin(OutcomeSource.REFUSAL, intent.symbol, at):
+            direction = 1 if intent.side is Side.BUY else -1
+            stop = None if intent.protect_at is None else float(intent.protect_at)
+            self._follow(OutcomeSource.REFUSAL, intent.symbol, at, direction, stop)
+
+    def _on_close(self, event: events.PositionClosed, at: int) -> None:
+        closed = self._trades.closed(event)
+        if closed is None:
+            return
+        self._manager.effects.record(closed.outcome)
+        if self._policy.counterfactuals and closed.outcome.excluded is None:
+            self._follow_exit(closed, at)
+
+    def _follow_exit(self, closed: Closed, at: int) -> None:
+        trade, symbol, exited = closed.trade, closed.outcome.symbol, float(closed.trade.exited)
+        values = self._read(symbol, at)
+        if exited <= 0 or not any(values.values()) or not self._following.may_begin(OutcomeSource.EXIT, symbol, at):
+            return
+        risk = float(trade.risk / trade.quantity)
+        self._following.begin(
+            Followed(OutcomeSource.EXIT, symbol, at, self._regime(at), trade.direction, values, exited, risk)
+        )
+
+    def _follow(
+        self, source: OutcomeSource, symbol: str, at: int, direction: int = 0, stop: float | None = None
+    ) -> None:
+        """Follow the trade that a decision left out; `direction` 0 means that of most signals."""
+        price, policies = self._market.symbols[symbol].last, self._config.policies
+        if isinstance(price, Unknown):
+            return
+        seen = take_readings(self._market, self._guard, (symbol,), at)
+        view = seen.symbols[symbol]
+        values = signals.read_all(view, seen)
+        votes = sum((value > 0) - (value < 0) for value in values.values())
+        direction = direction or (votes > 0) - (votes < 0)
+        if stop is None or direction * (price - stop) <= 0:
+            stop = proposed_stop(view, direction, policies)
+        if not direction or stop is None or stop <= 0 or not any(values.values()):
+            return
+        cost = float(policies.learning.cost)
+        risk = abs(price - stop)
+        self._following.begin(
+            Followed(source, symbol, at, self._regime(at), direction, values, price, risk, cost), stop
+        )
+
+    def take_market(self, frame: Frame) -> None:
+        """Take the funding rates of a frame."""
+        for each in frame.funding:
+            self._following.fund(each.symbol, each.rate)
+
+    def take_close(self, symbol: str, timeframes: tuple[int, ...]) -> None:
+        """Take the timeframes (ms) of a symbol that have just closed; record the outcomes that are known by it."""
+        if self._candle not in timeframes or not self._following.saved.followed.get(symbol):
+            return
+        series = self._market.symbols[symbol].series(self._candle)
+        columns = (series.opens[-1], series.highs[-1], series.lows[-1], series.closes[-1], series.volumes[-1])
+        for outcome in self._following.take(Candle(symbol, series.open_times[-1], self._candle, *columns)):
+            self._manager.effects.record(outcome)
+
+    def _regime(self, at: int) -> str:
+        level = self._account.outlook.level(at)
+        return UNKNOWN_REGIME if isinstance(level, Unknown) else level.value
+
+    def _read(self, symbol: str, at: int) -> dict[str, float]:
+        """Return the values of the signals of a symbol at `at` (ms)."""
+        seen = take_readings(self._market, self._guard, (symbol,), at)
+        return signals.read_all(seen.symbols[symbol], seen)
+
+    def _count(self, event: OutcomeScored, at: int) -> None:
+        self.learner.take(outcome_of(event, at))
+        self._learned.clear()
+        if event.source is OutcomeSource.EXIT:
+            for name, regret in event.horizons.items():
+                known = self._regrets.setdefault(name, [0.0, 0.0])
+                known[0] += 1
+                known[1] += regret
+
+    def learned(self, at: int) -> Learned:
+        """Return what was learned, read in the regime of `at` (ms)."""
+        regime = self._regime(at)
+        if regime not in self._learned:
+            self._learned[regime] = self._summed(regime)
+        return self._learned[regime]
+
+    def _summed(self, regime: str) -> Learned:
+        learner = self.learner
+        found, size, choices = learner.read(regime), learner.payoffs.advise(regime), learner.choices.advise(regime)
+        return Learned(
+            regime,
+            found.trades,
+            found.counterfactuals,
+            dict(learner.excluded),
+            tuple(map(_shown, found.signals)),
+            tuple(map(_shown, found.groups)),
+            LearnedSize(size.fraction, size.win_rate, size.low_win_rate, size.win, size.loss, size.evidence),
+            tuple(
+                LearnedChoice(each.parameter, each.value, each.best, sum(arm.evidence for arm in each.arms))
+                for each in choices.values()
+            ),
+            tuple(
+                LearnedExits(name, total / count, round(count))
+                for name in HORIZONS
+                if (count := self._regrets.get(name, [0.0, 0.0])[0])
+                for total in [self._regrets[name][1]]
+            ),
+        )
+
+    def view(self, at: int) -> LearningView | None:
+        """Return what was learned and what it says about each symbol at `at` (ms).
+
+        None if OCW does not learn, or if the rules decide, and do not use it.
+        """
+        if self._policy.mode == "off" or (self._config.agent in (RULES, NOBODY) and self._policy.mode != "act"):
+            return None
+        learned = self.learned(at)
+        if not learned.knows:
+            return LearningView(learned, {}, {})
+        seen = take_readings(self._market, self._guard, self._config.symbols, at)
+        return LearningView(learned, self._votes(seen, learned.regime), self._risks(seen, learned))
+
+    def _votes(self, seen: Snapshot, regime: str) -> dict[str, float]:
+        """Return tanh(mean weighted sign ÷ `CLEAR`) for each symbol: near 0 while little is known of the signals."""
+        found = {}
+        for symbol, view in seen.symbols.items():
+            parts = self.learner.vote(signals.read_all(view, seen), regime).parts
+            found[symbol] = math.tanh(math.fsum(parts.values()) / len(parts) / CLEAR) if parts else 0.0
+        return found
+
+    def _risks(self, seen: Snapshot, learned: Learned) -> dict[str, float]:
+        """Return the advised risk of an entry in each flat symbol, within the limit on the risk of an entry."""
+        policies, equity = self._config.policies, float(seen.equity)
+        most = min(learned.size.risk, float(policies.risk.max_share * seen.scale))
+        risks = {}
+        for held in positions(self._guard, liquidation=False):
+            at_stop = held.average_price if held.stop is None else abs(held.mark - held.stop)
+            risks[held.symbol] = float(abs(held.quantity) * at_stop) / equity if equity > 0 else 0.0
+        flat = {symbol: most for symbol in self._config.symbols if symbol not in risks}
+        patterns = policies.correlated.symbols
+        together = [each for each in self._config.symbols if any(fnmatchcase(each, pattern) for pattern in patterns)]
+        return share_budget(flat, risks, [together] if together else [])
+
+    def state(self) -> LearningState:
+        """Return all that must survive a restart."""
+        saved = msgspec.msgpack.encode(self.learner.state())
+        digest = hashlib.sha256(saved).hexdigest()
+        return LearningState(saved, digest, self._trades.saved, self._following.saved, self._claims, self._regrets)
+
+    def restore(self, state: LearningState, /) -> None:
+        """Restore a state that `state` returned. A learner that is damaged, or not as it is now, becomes `broken`."""
+        self._trades.saved, self._following.saved = state.trades, state.following
+        self._claims = state.claims
+        self._begin()
+        try:
+            if hashlib.sha256(state.learner).hexdigest() != state.digest:
+                raise ValueError("the saved learner is damaged")
+            self.learner.restore(msgspec.msgpack.decode(state.learner, type=LearnerState))
+            self._regrets = state.regrets
+        except ValueError as error:
+            self.broken = str(error)
+
+    def rebuild(self, recorded: Iterable[tuple[int, DomainEvent]]) -> int:
+        """Learn again from the journal's events in their order, each with its time (ms). Return their number."""
+        self._begin()
+        self.broken, count = "", 0
+        for at, event in recorded:
+            if isinstance(event, OutcomeScored):
+                self._count(event, at)
+                count += 1
+        return count
+
+
+def outcome_of(event: OutcomeScored, at: int) -> Outcome:
+    """Return an outcome of the journal, without signals and meta-parameters that this version does not have."""
+    excluded = None if event.excluded is None else OutcomeExclusion(event.excluded)
+    return Outcome(
+        at=at,
+        regime=event.regime if event.regime in REGIMES else UNKNOWN_REGIME,
+        direction=event.direction,
+        signals={name: value for name, value in event.values.items() if name in signals.SIGNALS},
+        net=event.net,
+        source=OutcomeSource(event.source),
+        excluded=excluded,
+        choices=dict(event.choices),
+    )
+
+
+def _shown(found: Reliability) -> LearnedReliability:
+    fields: Mapping[str, Any] = msgspec.structs.asdict(found)
+    return LearnedReliability(**{name: fields[name] for name in LearnedReliability.__struct_fields__})
