@@ -22,7 +22,7 @@ from tests.support.facades import FacadeRun
 
 def test_each_reading_of_a_snapshot_is_a_metric() -> None:
     assert set(INDICATORS) == set(IndicatorValues.__struct_fields__) - {"timeframe", "candles", "closed_at"}
-    assert DerivativesView.__struct_fields__ == (*DERIVATIVES, "parts", "extremes")
+    assert DerivativesView.__struct_fields__ == (*DERIVATIVES, "parts", "extremes", "as_of")
 
 
 async def test_a_condition_reads_what_the_snapshot_shows(tmp_path: Path) -> None:
