@@ -55,7 +55,7 @@ class AnomalyPolicy(Table):
 
     max_entry_quantile: Annotated[Decimal, Field(gt=0, le=1), LOWER] = Decimal(1)
     """The largest quantile of the last hour's anomaly at which an entry passes; with 1 every entry does. The largest
-    quantile that is read is 0.995. An unknown anomaly passes: its history is too short, or its data are incomplete."""
+    quantile that is read is 0.995. Below 1 an unknown anomaly is refused, too: 240 hours of candles are needed."""
 
     @model_validator(mode="after")
     def _can_refuse(self) -> Self:

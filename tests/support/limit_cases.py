@@ -16,6 +16,7 @@ from ocw_mcp.domain.policies import AnomalyPolicy, Policies
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import HOUR, SECOND
+from ocw_mcp.domain.unknown import Unknown
 from tests.support.accounts import CALM
 from tests.support.deciders import Scripted
 from tests.support.entries import (
@@ -81,13 +82,11 @@ def unusual_hour(index: int) -> list[Candle]:
     found = []
     for hour in range(index + 2):
         noise, wide = math.sin(hour * hour), 0.2 * (2 + math.sin(5 * hour * hour))
-        close = 102.0 if hour == index else 100 + noise / 5
-        high, low = close + wide, min(close, 100) - wide
-        found.append(candle(hour, 100.0, interval=HOUR))
         volume = 1e6 * (1.5 + math.sin(3 * hour * hour))
-        found.append(
-            candle(hour, close, open_=100.0, symbol="ETHUSDT", interval=HOUR, volume=volume, high=high, low=low)
-        )
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            close = 102.0 if symbol == "ETHUSDT" and hour == index else 100 + noise / 5
+            ends = {"open_": 100.0, "high": close + wide, "low": min(close, 100) - wide}
+            found.append(candle(hour, close, symbol=symbol, interval=HOUR, volume=volume, **ends))
     return found
 
 
@@ -245,6 +244,7 @@ _ROWS: list[tuple[Any, ...]] = [
     (CODE.PRICE_MOVED, asks(LONG, quoted=D(0)), CALM, "0.5%", "100%", "0"),
     (CODE.SPREAD, LONG, account(spread=D("0.0021")), "0.2%", "0.21%", "0"),
     (CODE.ANOMALY, LONG, account(anomaly=0.995), "99%", "99.5%", "0", USUAL_ONLY),
+    (CODE.ANOMALY, LONG, account(anomaly=Unknown("no hour yet")), "99%", "unknown: no hour yet", "0", USUAL_ONLY),
     (CODE.DEPTH, LONG, account(ask_depth=D(2), bid_depth=D(99)), "25%", "50%", "0.5"),
     (CODE.DEPTH, LONG, account(ask_depth=D("0.0005")), "25%", "200000%", "0"),
     (CODE.DEPTH, SHORT, account(bid_depth=D(0), ask_depth=D(99)), "25%", "nothing is offered", "0"),
@@ -301,7 +301,7 @@ TOLD = {
     "PRICE_BAND": ("none known", "any"),
     "PRICE_MOVED": ("0.5%", "no price was shown"),
     "SPREAD": ("0.2%", "not known"),
-    "ANOMALY": ("100%", "not known"),
+    "ANOMALY": ("100%", "unknown: not read"),
     "DAILY_LOSS": ("3%", "0%"),
     "LOSSES_IN_A_ROW": ("a pause of 600s", "no pause"),
     "ENTRY_RATE": ("20 a day", "0"),
@@ -365,9 +365,9 @@ SCENARIOS: dict[RefusalCode, Scenario] = {
     CODE.SPREAD: Scenario(TWICE, {"book": {"max_spread": "0.002"}}, books=(book(1), book(2, half_spread=0.2))),
     CODE.ANOMALY: Scenario(
         # The timer wakes the agent every day.
-        {1: buy("97"), 11: on_eth(buy("99"))},
+        {11: buy("97"), 12: on_eth(buy("99"))},
         {"anomaly": {"max_entry_quantile": "0.99"}},
-        candles=unusual_hour(264),
+        candles=unusual_hour(288),
         gate={"close_wakes": [], "close_wakes_in_position": [], "timer_max_s": 86_400},
     ),
     CODE.DAILY_LOSS: Scenario({1: buy("95", "0.25"), 4: add()}, {"daily_loss": {"max_share": "0.005"}}, FALLING),

@@ -3,6 +3,9 @@
 Each earlier distance was measured in the same way, against the window before its own row. If rows were exchangeable, a
 quantile of at least q would be read on a share of 1 − q of the rows, whatever their distribution. Volatility clusters,
 so such rows come in groups, and the share holds over months, not over each week.
+
+A distance is compared only with distances in the same features. Each row is also measured in the features of candles
+alone; this distance is read while too few rows had the same features, as after a feature has become known.
 """
 
 import math
@@ -12,8 +15,8 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from ocw_mcp.core.anomaly.distance import Floats, distances, scales
-from ocw_mcp.core.anomaly.features import NAMES, Row
+from ocw_mcp.core.anomaly.distance import Floats, distance, distances, scales
+from ocw_mcp.core.anomaly.features import CANDLE_FEATURES, NAMES, Row
 from ocw_mcp.domain.anomaly import PAST, AnomalyReading
 from ocw_mcp.domain.unknown import Unknown
 
@@ -23,8 +26,9 @@ LEAST_PAST: Final = 99
 """The least earlier distances of a calibration; the quantiles are multiples of 1 / (distances + 1)."""
 LEAST_KNOWN: Final = 0.8
 """The least share of the window in which a feature must be known; otherwise the feature is left out."""
-
-
+MOST_KEPT: Final = 2 * PAST
+"""The most earlier distances that are kept: those in all known features, and those in the features of candles."""
+_CANDLES: Final = tuple(range(CANDLE_FEATURES))
 MOST_WAITING: Final = 48
 """The most rows whose distances wait to be measured."""
 UPDATE_EVERY: Final = 24
@@ -123,13 +127,19 @@ class AnomalyDetector:
             return
         columns = tuple(int(place) for place in np.flatnonzero(known))
         found = distances(windows, table[-fresh:, known], centre, deviations).values
-        past += [(columns, value) for value in found.tolist() if math.isfinite(value)]
-        del past[:-PAST]
+        measured = []
+        for places in (columns, _CANDLES) if set(columns) > set(_CANDLES) else (columns,):
+            part = [columns.index(place) for place in places]
+            tested = table[-fresh:, known][:, part]
+            found = distances(windows[:, :, part], tested, centre[:, part], deviations[:, part]).values
+            measured.append([(places, value) for value in found.tolist()])
+        past += [each for of_row in zip(*measured, strict=True) for each in of_row if math.isfinite(each[1])]
+        del past[:-MOST_KEPT]
         kept += [tuple(value if value is not None and math.isfinite(value) else None for value in row) for row in rows]
         del kept[:-WINDOW]
 
     def _read(self, at: int, row: Row) -> AnomalyReading | Unknown:
-        rows, past = self._state.rows, self._state.past
+        rows = self._state.rows
         if len(rows) < WINDOW:
             return Unknown(f"needs {WINDOW} rows, has {len(rows)}")
         table = np.array([[math.nan if value is None else value for value in each] for each in rows])
@@ -149,19 +159,27 @@ class AnomalyDetector:
         if flat.all():
             return Unknown("no feature changes")
         columns = tuple(int(place) for place in np.array(chosen)[~flat])
-        found, (parts,) = distances(
-            window[None, :, ~flat], values[None, ~flat], centre[None, ~flat], deviations[None, ~flat]
-        )
-        value = float(found[0])
+        reading = self._compare(at, window[:, ~flat], values[~flat], columns)
+        if set(columns) > set(_CANDLES):
+            of_candles = [columns.index(place) for place in _CANDLES]
+            second = self._compare(at, window[:, ~flat][:, of_candles], values[~flat][of_candles], _CANDLES)
+            reading = second if isinstance(reading, Unknown) else reading
+        return reading
+
+    def _compare(self, at: int, window: Floats, values: Floats, columns: tuple[int, ...]) -> AnomalyReading | Unknown:
+        """Return the reading of a row in some columns, and keep its distance. `window` and `values` have only them."""
+        past = self._state.past
+        found = distance(window, values)
+        value = float(found.values)
         if not math.isfinite(value):
             return Unknown("the distance is not finite")
-        earlier = [value for of, value in past if of == columns]
+        earlier = [each for of, each in past if of == columns][-PAST:]
         past.append((columns, value))
-        del past[:-PAST]
+        del past[:-MOST_KEPT]
         if len(earlier) < LEAST_PAST:
             return Unknown(f"needs {LEAST_PAST} earlier distances in the same features, has {len(earlier)}")
         smaller = sum(each < value for each in earlier)
-        return AnomalyReading(at, value, smaller / (len(earlier) + 1), self._drivers(columns, parts))
+        return AnomalyReading(at, value, smaller / (len(earlier) + 1), self._drivers(columns, found.parts))
 
     def _drivers(self, columns: tuple[int, ...], parts: Floats) -> tuple[tuple[str, float], ...]:
         total = float(parts.sum()) or 1.0

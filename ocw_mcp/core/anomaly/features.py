@@ -10,6 +10,8 @@ from ocw_mcp.domain.market import Candle
 
 NAMES: Final = ("return", "volume", "range", "funding", "open_interest", "basis")
 """The features in their order. The last three come from derivatives, and are None where they are not known."""
+CANDLE_FEATURES: Final = 3
+"""The number of the first features that follow from candles alone."""
 VOLUMES: Final = 20
 """The number of candles whose median volume is the usual volume."""
 

@@ -120,10 +120,12 @@ def _at_most(code: RefusalCode, limit: Decimal, actual: Decimal | None, missing:
 
 
 def anomaly(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Refuse entries while the symbol's last hour is too unusual. An unknown anomaly passes."""
+    """Refuse entries while the symbol's last hour is too unusual, or unknown; with a limit of 1 every entry passes."""
     limit, actual = policies.anomaly.max_entry_quantile, account.anomaly
-    known = None if isinstance(actual, Unknown) else Decimal(f"{actual:.4f}")
-    return _at_most(RefusalCode.ANOMALY, limit, known, "not known")
+    if isinstance(actual, Unknown):
+        return all_or_nothing(RefusalCode.ANOMALY, ShareText(limit), f"unknown: {actual.reason}", passes=limit == ONE)
+    quantile = Decimal(f"{actual:.4f}")
+    return all_or_nothing(RefusalCode.ANOMALY, ShareText(limit), ShareText(quantile), passes=quantile <= limit)
 
 
 def _daily_loss(account: AccountView, policies: Policies) -> LimitUse:

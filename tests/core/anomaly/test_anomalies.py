@@ -9,7 +9,7 @@ import pytest
 
 from ocw_mcp.core.anomaly.detector import LEAST_PAST, WINDOW, AnomalyDetector, AnomalyState
 from ocw_mcp.core.anomaly.distance import CUT, distance, scales, shrunk_covariance
-from ocw_mcp.domain.anomaly import AnomalyReading
+from ocw_mcp.domain.anomaly import PAST, AnomalyReading
 from ocw_mcp.domain.unknown import Unknown
 from tests.support.regimes import draws
 
@@ -119,6 +119,43 @@ def test_missing_feature_needs_a_calibration_of_its_own(missing: float | None) -
     )
 
 
+def of_candles(rows: Rows) -> Rows:
+    """Return rows of four features, of which the last becomes known in the last 130 rows."""
+    return [(*row, None if at < len(rows) - 130 else math.sin(at)) for at, row in enumerate(rows)]
+
+
+def test_features_of_candles_are_read_until_all_are_calibrated() -> None:
+    rows = rows_of(10, WARM + 130)
+    found = read(of_candles(rows), AnomalyDetector((*NAMES, "funding")))
+    alone = read(rows)
+    known = [each for each in found if isinstance(each, AnomalyReading)]
+    assert len(known) == 130, "no reading is missed"
+    assert {name for each in known for name, _ in each.drivers} == set(NAMES)
+    for one, other in zip(found[-30:-1], alone[-30:-1], strict=True):
+        assert isinstance(one, AnomalyReading)
+        assert isinstance(other, AnomalyReading)
+        assert one.distance == pytest.approx(other.distance, rel=0.2), "the window has only rows with all features"
+
+
+def test_all_features_are_read_once_they_are_calibrated() -> None:
+    rows = [(*row, math.sin(at)) for at, row in enumerate(rows_of(11, WARM + 1))]
+    reading = read(rows, AnomalyDetector((*NAMES, "funding")))[-1]
+    assert isinstance(reading, AnomalyReading)
+    assert {name for name, _ in reading.drivers} == {*NAMES, "funding"}
+
+
+@pytest.mark.parametrize("cut", [0, 30, WARM + 20])
+def test_warming_with_two_distances_a_row_equals_testing(cut: int) -> None:
+    rows = [(*row, math.sin(at)) for at, row in enumerate(rows_of(12, WARM + 250))]
+    tested, warmed_up = AnomalyDetector((*NAMES, "funding")), AnomalyDetector((*NAMES, "funding"))
+    read(rows, tested)
+    read(rows[:cut], warmed_up)
+    warmed_up.warm(rows[cut:])
+    assert [of for of, _ in warmed_up.state().past] == [of for of, _ in tested.state().past]
+    values = [[value for _, value in each.state().past] for each in (warmed_up, tested)]
+    assert values[0] == pytest.approx(values[1])
+
+
 def test_row_without_known_features_is_unknown() -> None:
     assert detector().test(WARM, (None, None, None)) == Unknown("no feature is known")
 
@@ -152,9 +189,9 @@ def test_row_of_another_length_is_refused() -> None:
 
 def test_memory_is_bounded() -> None:
     found = detector()
-    for at, row in enumerate(rows_of(8, 250)):
+    for at, row in enumerate(rows_of(8, 2 * PAST)):
         found.test(WARM + at, row)
-    assert (len(found.state().rows), len(found.state().past)) == (WINDOW, 199)
+    assert (len(found.state().rows), len(found.state().past)) == (WINDOW, 2 * PAST)
 
 
 @pytest.mark.parametrize("missing", [(), (2,), (1, 2)])
