@@ -19,6 +19,8 @@ class SignalsRecorded(DomainEvent, frozen=True, tag="signals.recorded"):
     """The value of each known signal, −1..1, above 0 for a rising price."""
     claimed: Mapping[str, float] = {}
     """The weights of the signals that the decider named."""
+    choices: Mapping[str, float] = {}
+    """The value of each meta-parameter that the entry shows."""
 
 
 class OutcomeScored(DomainEvent, frozen=True, tag="outcome.scored"):

@@ -42,6 +42,7 @@ from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.engine.entry_choices import OBSERVED, entry_choices
 from ocw_mcp.engine.following import Followed, Following, FollowingState
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.open_trades import Closed, OpenTrades, OpenTradesState
@@ -140,13 +141,17 @@ class Learning:
         intent = event.intent
         if intent.purpose is not Purpose.ENTRY or self._trades.knows(event):
             return
+        seen = take_readings(self._market, self._guard, (intent.symbol,), at)
+        view = seen.symbols[intent.symbol]
+        scored = msgspec.structs.replace(seen, learning=self.view(at)) if self._policy.mode == "act" else seen
         recorded = SignalsRecorded(
             event.ref,
             intent.symbol,
             self._regime(at),
             1 if intent.side is Side.BUY else -1,
-            self._read(intent.symbol, at),
+            signals.read_all(view, seen),
             self._claims.pop(intent.idempotency_key, {}),
+            entry_choices(intent, view, scored, self._config.policies),
         )
         self._trades.entered(recorded)
         self._manager.effects.record(recorded)
@@ -258,6 +263,7 @@ class Learning:
             tuple(
                 LearnedChoice(each.parameter, each.value, each.best, sum(arm.evidence for arm in each.arms))
                 for each in choices.values()
+                if each.parameter in OBSERVED
             ),
             tuple(
                 LearnedExits(name, total / count, round(count))
