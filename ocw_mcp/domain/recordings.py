@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from ocw_mcp.domain.learning_events import OutcomeImported
 from ocw_mcp.domain.market import MarketIdentity
 from ocw_mcp.domain.orders import OrderRef
 from ocw_mcp.domain.state import Mode
@@ -52,6 +53,8 @@ class RecordedState(msgspec.Struct, frozen=True):
     """The fingerprint of these events."""
     engine: bytes
     venue: bytes
+    outcomes: tuple[OutcomeImported, ...] | None = None
+    """What was learned from so far, from which a learner that cannot be restored is rebuilt; None if not recorded."""
 
 
 class RecordedMark(msgspec.Struct, frozen=True):

@@ -207,7 +207,7 @@ class BookReplay:
                     found.gaps.append(Gap(number, at, self._events.last_seq, entry.seq))
                 self._events.begin_at(entry.seq, entry.fingerprint)
                 found.recorded_seq, found.recorded_fingerprint = entry.seq, entry.fingerprint
-                await self._begin(entry.market_at, entry.engine, entry.venue)
+                await self._begin(entry)
             case RecordedMark():
                 found.recorded_seq, found.recorded_fingerprint = entry.seq, entry.fingerprint
                 if not self._events.is_equal(entry):
@@ -229,9 +229,13 @@ class BookReplay:
         shell = self._shell
         if shell is None:
             raise BookError(f"entry {number} of the recording goes on from nothing; the recording is damaged")
-        await self._begin(shell.cursor, shell.engine.state(), shell.venue_state.state())
+        events = self._events
+        state = RecordedState(
+            shell.cursor, events.last_seq, events.fingerprint, shell.engine.state(), shell.venue_state.state()
+        )
+        await self._begin(state)
 
-    async def _begin(self, market_at: int, engine_state: bytes, venue_state: bytes) -> None:
+    async def _begin(self, state: RecordedState) -> None:
         start = self._start
         if start is None:
             raise BookError("the recording begins without the options of its book; the recording is damaged")
@@ -241,17 +245,19 @@ class BookReplay:
         try:
             engine = Engine(_config(start, venue))
             shell = Shell(engine, venue, store, recorder, clock, NoDecider(), lambda problem: None, _nothing_waits)
-            engine.restore(engine_state)
+            engine.restore(state.engine)
             if engine.learning.broken:
-                raise ValueError(engine.learning.broken)
-            shell.venue_state.restore(venue_state)
+                if state.outcomes is None:
+                    raise ValueError(engine.learning.broken)
+                engine.learning.rebuild((each.known_at, each) for each in state.outcomes)
+            shell.venue_state.restore(state.venue)
         except (msgspec.MsgspecError, ValueError, KeyError) as error:  # invalid policies are a ValueError, too
             why = printable(str(error))[:300]
             raise BookError(
                 f"the state in the recording was made by ocw {start.version}, and ocw {self._version} cannot read it "
                 f"({why}); replay it with {start.version}"
             ) from error
-        shell.cursor, shell.begun, shell.repeating = market_at, True, True
+        shell.cursor, shell.begun, shell.repeating = state.market_at, True, True
         self._shell, self._steps = shell, LiveSteps(shell, None)
         at = engine.now if start.at is None else start.at
         clock.hold(at)

@@ -16,12 +16,13 @@ from typing import Final, NamedTuple
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.database import JOURNAL, look_at
+from ocw_mcp.adapters.store.database import JOURNAL, domain_event, look_at
 from ocw_mcp.adapters.store.inputs import InputLog
 from ocw_mcp.adapters.store.recording_files import RecordingReader, RecordingWriter, Row, decode_entry, encode_entry
 from ocw_mcp.domain.canonical import GENESIS
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.events import DomainEvent, OrderRejected, PoliciesLoaded
+from ocw_mcp.domain.learning_events import OutcomeImported, OutcomeScored
 from ocw_mcp.domain.orders import NOT_JOURNALED
 from ocw_mcp.domain.protocols import Checkpoint
 from ocw_mcp.domain.recordings import (
@@ -50,6 +51,8 @@ _GET: Final = "SELECT name, number, seq, chain FROM recording WHERE id = 1"
 _QUEUED: Final = "SELECT number, at, kind, payload FROM recording_queue WHERE number > ? ORDER BY number"
 _RECORDED: Final = "DELETE FROM recording_queue WHERE number <= ?"
 _EVENTS_AFTER: Final = "SELECT at, kind FROM events WHERE seq > ? ORDER BY seq LIMIT 1"
+_OUTCOMES: Final = f"""SELECT row, at, payload FROM events WHERE kind IN
+    ('{OutcomeScored.__struct_config__.tag}', '{OutcomeImported.__struct_config__.tag}') AND seq <= ? ORDER BY seq"""
 _DIGEST: Final = "SELECT digest FROM events WHERE seq = ?"
 
 
@@ -65,6 +68,20 @@ class _Progress(NamedTuple):
     number: int
     seq: int
     begun: bool
+
+
+def _state(db: Database, checkpoint: Checkpoint, fingerprint: str) -> RecordedState:
+    """Return the state of a checkpoint, with the outcomes in the journal up to it."""
+    outcomes = []
+    for row, at, payload in db.execute(_OUTCOMES, (checkpoint.seq,)):
+        event = domain_event(row, payload)
+        if isinstance(event, OutcomeScored):
+            event = OutcomeImported(at, event)
+        if isinstance(event, OutcomeImported):
+            outcomes.append(event)
+    return RecordedState(
+        checkpoint.market_at, checkpoint.seq, fingerprint, checkpoint.engine, checkpoint.venue, tuple(outcomes)
+    )
 
 
 class RecordingQueue:
@@ -112,7 +129,7 @@ class RecordingQueue:
         if not continues and checkpoint is not None:
             seq = checkpoint.seq
             (digest,) = db.execute(_DIGEST, (seq,)).fetchone() or (GENESIS,)
-            self._leads = RecordedState(checkpoint.market_at, seq, digest, checkpoint.engine, checkpoint.venue)
+            self._leads = _state(db, checkpoint, digest)
             self._first_inputs = inputs.rows()
         self._continues = continues
         self._start = start
@@ -158,9 +175,7 @@ class RecordingQueue:
             state = self._leads
             if checkpoint is not None and (self._inputs.unread or (state is None and not self._continues)):
                 # A new book, or one that leaves out the inputs of its last process: the checkpoint has all effects.
-                state = RecordedState(
-                    checkpoint.market_at, checkpoint.seq, now.fingerprint, checkpoint.engine, checkpoint.venue
-                )
+                state = _state(self._db, checkpoint, now.fingerprint)
                 waiting, seq = [], now.seq
             elif state is not None:
                 waiting, seq = [*self._first_inputs, *waiting], state.seq
