@@ -98,6 +98,22 @@ class LearnedExits(msgspec.Struct, frozen=True):
     exits: int
 
 
+class LearnedClaim(msgspec.Struct, frozen=True):
+    """What deciders said of their use of one signal (`signal_weights`), and how often it was right."""
+
+    name: str
+    weight: float
+    """The mean weight that they named, −1..1; below 0 they used its opposite."""
+    trades: int
+    """The closed trades with this claim."""
+    silent: int
+    """Those at whose entry the signal said nothing."""
+    along: int
+    """Those that went the way which the signal, as claimed, spoke for."""
+    right: int
+    """Those whose result was what the signal, as claimed, spoke for; of `trades` − `silent`."""
+
+
 class Learned(msgspec.Struct, frozen=True):
     """What was learned, read in the present regime."""
 
@@ -111,6 +127,8 @@ class Learned(msgspec.Struct, frozen=True):
     size: LearnedSize
     choices: tuple[LearnedChoice, ...]
     exits: tuple[LearnedExits, ...]
+    claims: tuple[LearnedClaim, ...] = ()
+    """Apart from `signals`, whose posteriors do not count what a decider says."""
 
     @property
     def knows(self) -> bool:

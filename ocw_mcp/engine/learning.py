@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ocw_mcp.core import signals
+from ocw_mcp.core.learning.claims import Claims
 from ocw_mcp.core.learning.learner import Learner, LearnerState, LearningSettings, Reliability
 from ocw_mcp.core.learning.outcomes import Outcome
 from ocw_mcp.core.learning.payoffs import share_budget
@@ -67,6 +68,7 @@ class LearningState(msgspec.Struct):
     regrets: dict[str, list[float]]
     begun: bool = False
     """Whether the book has begun: it then has the outcomes that it was to begin with."""
+    claim_counts: dict[str, list[float]] = {}
 
 
 class Learning:
@@ -111,6 +113,7 @@ class Learning:
         settings = LearningSettings(seed=SEED, counterfactual_weight=weight)
         self.learner = Learner(signals.GROUPS, REGIMES, settings)
         self._regrets: dict[str, list[float]] = {}
+        self._claimed = Claims()
         self._learned: dict[str, Learned] = {}
 
     def observe(self, event: DomainEvent, at: int) -> None:
@@ -246,6 +249,7 @@ class Learning:
 
     def _count(self, event: OutcomeScored, at: int) -> None:
         self.learner.take(outcome_of(event, at))
+        self._claimed.take(event)
         self._learned.clear()
         if event.source is OutcomeSource.EXIT:
             for name, regret in event.horizons.items():
@@ -282,6 +286,7 @@ class Learning:
                 if (count := self._regrets.get(name, [0.0, 0.0])[0])
                 for total in [self._regrets[name][1]]
             ),
+            self._claimed.read(),
         )
 
     def view(self, at: int) -> LearningView | None:
@@ -323,7 +328,8 @@ class Learning:
         saved = msgspec.msgpack.encode(self.learner.state())
         digest = hashlib.sha256(saved).hexdigest()
         following, claims = self._following.saved, self._claims
-        return LearningState(saved, digest, self._trades.saved, following, claims, self._regrets, self._begun)
+        counts = dict(self._claimed.state())
+        return LearningState(saved, digest, self._trades.saved, following, claims, self._regrets, self._begun, counts)
 
     def restore(self, state: LearningState, /) -> None:
         """Restore a state that `state` returned. A learner that is damaged, or not as it is now, becomes `broken`."""
@@ -335,6 +341,7 @@ class Learning:
                 raise ValueError("the saved learner is damaged")
             self.learner.restore(msgspec.msgpack.decode(state.learner, type=LearnerState))
             self._regrets = state.regrets
+            self._claimed.restore(state.claim_counts)
         except ValueError as error:
             self.broken = str(error)
 

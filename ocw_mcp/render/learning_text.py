@@ -1,8 +1,9 @@
 """What was learned from closed trades as text, for models, terminals and clients."""
 
+from collections.abc import Iterable
 from typing import Final
 
-from ocw_mcp.domain.learning import Learned, LearnedReliability, LearningView
+from ocw_mcp.domain.learning import Learned, LearnedClaim, LearnedReliability, LearningView
 from ocw_mcp.domain.snapshot import Snapshot
 
 MOST_SHOWN: Final = 6
@@ -58,7 +59,16 @@ def table_lines(learned: Learned) -> list[str]:
         f"{each.parameter}: try {each.value:g}, best {each.best:g}, n {each.evidence:.1f}" for each in learned.choices
     ]
     lines += [f"exits: held {each.horizon} longer {each.regret:+.2f} R, n {each.exits}" for each in learned.exits]
-    return lines
+    return [*lines, *claim_lines(learned.claims)]
+
+
+def claim_lines(claims: Iterable[LearnedClaim]) -> list[str]:
+    """Return what deciders said that they used, one signal a line; it counts for no posterior."""
+    return [
+        f"claimed: {each.name} at weight {each.weight:+.2f} in {each.trades} trades, right {each.right} of "
+        f"{each.trades - each.silent}, with the trade {each.along}"
+        for each in claims
+    ]
 
 
 def _of(learned: Learned, trust: str) -> list[LearnedReliability]:

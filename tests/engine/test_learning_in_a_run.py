@@ -17,6 +17,7 @@ from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.domain.time import HOUR, span_ms
 from ocw_mcp.engine.learning import Learning
 from ocw_mcp.engine.step import Engine
+from ocw_mcp.render.learning_text import claim_lines
 from tests.support.deciders import Scripted
 from tests.support.examples import some
 from tests.support.learned_runs import feed, hourly, policy, run, script
@@ -53,6 +54,10 @@ def expected(store: MemoryStore) -> list[tuple[str, int, dict[str, float], float
     return found
 
 
+def scored(store: MemoryStore) -> list[tuple[int, OutcomeScored]]:
+    return [(each.at, each.event) for each in store.domain if isinstance(each.event, OutcomeScored)]
+
+
 @pytest.mark.parametrize("seed", some(range(12), 2))
 async def test_outcomes_agree_with_the_cash_of_fills_and_funding(seed: int) -> None:
     book = await run(seed)
@@ -84,6 +89,20 @@ async def test_posteriors_count_agreements_of_each_signal(seed: int) -> None:
     assert hits[best.name] / counts[best.name] == hits[worst.name] / counts[worst.name] or best.mean > worst.mean
 
 
+async def test_claims_are_shown_apart_from_the_posteriors() -> None:
+    book = await run(0)
+    learned = book.engine.learning.learned(book.engine.now)
+    (claim,) = learned.claims
+    assert (claim.name, claim.weight) == ("rsi_1h", 0.5)
+    assert claim.trades == learned.trades
+    lines = claim_lines(learned.claims)
+    assert lines[0].startswith(f"claimed: rsi_1h at weight +0.50 in {claim.trades} trades, right {claim.right} of")
+    other, renamed = Engine(book.config).learning, {"claimed": {"rsi_1h": -1.0, "funding": 1.0}}
+    other.rebuild((at, msgspec.structs.replace(each, **renamed)) for at, each in scored(book.store))
+    assert other.learned(book.engine.now).signals == learned.signals
+    assert {each.name: each.weight for each in other.learned(book.engine.now).claims} == renamed["claimed"]
+
+
 @pytest.mark.parametrize("counterfactuals", [False, True])
 async def test_journal_rebuilds_the_learner_exactly(counterfactuals: bool) -> None:
     book = await run(0, counterfactuals=counterfactuals)
@@ -94,6 +113,9 @@ async def test_journal_rebuilds_the_learner_exactly(counterfactuals: bool) -> No
     other.learning.rebuild((each.at, each.event) for each in book.store.domain)
     assert other.learning.state().learner == book.engine.learning.state().learner
     assert other.learning.learned(book.engine.now) == book.engine.learning.learned(book.engine.now)
+    saved = Engine(book.config)
+    saved.restore(book.engine.state())
+    assert saved.learning.learned(book.engine.now) == book.engine.learning.learned(book.engine.now)
 
 
 async def test_a_restart_in_the_middle_learns_the_same() -> None:

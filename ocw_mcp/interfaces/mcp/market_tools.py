@@ -123,6 +123,10 @@ def weights_of(facade: "Facade") -> outlook_results.WeightsResult:
         size={name: round(value, 6) for name, value in msgspec.structs.asdict(learned.size).items()},
         choices={each.parameter: each.value for each in learned.choices},
         exits={each.horizon: round(each.regret, 4) for each in learned.exits},
+        claims=[
+            outlook_results.ClaimOut(**(msgspec.structs.asdict(each) | {"weight": round(each.weight, 4)}))
+            for each in learned.claims
+        ],
         rules={name: str(value) for name, value in policies.rules},
     )
 

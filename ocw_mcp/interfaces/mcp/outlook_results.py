@@ -108,6 +108,17 @@ class SignalOut(BaseModel):
     trust: str
 
 
+class ClaimOut(BaseModel):
+    """What deciders said of their use of a signal in closed trades; it counts for no posterior."""
+
+    name: str
+    weight: float
+    trades: int
+    silent: int
+    along: int
+    right: int
+
+
 class WeightsResult(Result):
     """What was learned from closed trades, and the parameters of the rules."""
 
@@ -122,4 +133,5 @@ class WeightsResult(Result):
     choices: dict[str, float]
     exits: dict[str, float]
     """The mean result in R of holding on longer."""
+    claims: list[ClaimOut]
     rules: dict[str, str]
