@@ -94,9 +94,8 @@ class OpenTrades:
         tracked = self._manager.orders.get(fill.ref)
         signed = (fill.quantity - fill.base_fee) * Side(fill.side).sign
         excluded = self._excluded(tracked, fill)
-        trade = self._take(fill.symbol, signed, fill.position, fill.price, at, excluded, str(fill.ref))
-        if trade is None:
-            return
+        parts = excluded, excluded
+        trade = self._take(fill.symbol, signed, fill.position, fill.price, at, parts, str(fill.ref))
         if tracked is not None and tracked.purpose is Purpose.ENTRY:
             stop = tracked.intent.protect_at
             opened = min(abs(signed), abs(fill.position))
@@ -109,12 +108,8 @@ class OpenTrades:
     def filled_outside(self, fill: events.OutsideFilled, at: int) -> None:
         """Take a trade that no order of the engine made."""
         cause, signed = OutsideCause(fill.cause), fill.quantity * Side(fill.side).sign
-        excluded, held = _OUTSIDE[cause], self.saved.trades.get(fill.symbol)
-        if held is None or held.direction * signed > 0:
-            excluded = OutcomeExclusion.ADOPTED
-        trade = self._take(fill.symbol, signed, fill.position, fill.price, at, excluded, "")
-        if trade is not None:
-            trade.cause = cause.value
+        parts = _OUTSIDE[cause], OutcomeExclusion.ADOPTED
+        self._take(fill.symbol, signed, fill.position, fill.price, at, parts, "").cause = cause.value
 
     def _take(
         self,
@@ -123,22 +118,25 @@ class OpenTrades:
         position: Decimal,
         price: Decimal,
         at: int,
-        excluded: OutcomeExclusion | None,
+        excluded: tuple[OutcomeExclusion | None, OutcomeExclusion | None],
         entry: str,
-    ) -> OpenTrade | None:
-        """Take a fill, and return its trade: the one that it opens, if it turns a position around."""
+    ) -> OpenTrade:
+        """Take a fill, and return its trade: the one that it opens, if it turns a position around.
+
+        `excluded` has for which cause it excludes a trade that it closes or reduces, and one that it opens or enlarges.
+        """
+        closing, opening = excluded
         saved, side = self.saved, 1 if signed > 0 else -1
         held = saved.trades.get(symbol)
         if held is None or held.direction == side:
             if held is None:
                 held = saved.trades[symbol] = OpenTrade(side, at, saved.entries.get(entry))
-        else:
-            held.exited = price
-            if position * signed > 0:
-                held.excluded = held.excluded or excluded
-                held.cause = held.cause or "turned"
-                held = saved.turned[symbol] = OpenTrade(side, at, saved.entries.get(entry))
-        held.excluded = held.excluded or excluded
+            held.excluded = held.excluded or opening
+            return held
+        held.exited, held.excluded = price, held.excluded or closing
+        if position * signed > 0:
+            held.cause = held.cause or "turned"
+            held = saved.turned[symbol] = OpenTrade(side, at, saved.entries.get(entry), excluded=opening)
         return held
 
     def _excluded(self, tracked: TrackedOrder | None, fill: events.OrderFilled) -> OutcomeExclusion | None:

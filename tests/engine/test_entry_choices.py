@@ -13,7 +13,7 @@ from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.learning import OutcomeSource
 from ocw_mcp.domain.learning_events import OutcomeScored, SignalsRecorded
 from tests.support.deciders import Scripted
-from tests.support.examples import some
+from tests.support.examples import again_among_slow, some
 from tests.support.learned_runs import hourly, policy
 from tests.support.markets import ListFeed
 from tests.support.runs import Run
@@ -52,6 +52,7 @@ def expected(snapshot: Any, intent: Any, policies: Any) -> dict[str, float]:
     return found
 
 
+@again_among_slow
 @pytest.mark.parametrize("seed", some(range(8), 2))
 async def test_an_entry_records_what_was_chosen(seed: int) -> None:
     candles, legs = hourly(seed), {}

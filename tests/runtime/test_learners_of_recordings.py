@@ -9,13 +9,13 @@ import pytest
 
 from ocw_mcp.adapters.store.recording_files import decode_entry, encode_entry
 from ocw_mcp.domain.errors import BookError
-from ocw_mcp.domain.learning_events import OutcomeImported, OutcomeScored
+from ocw_mcp.domain.learning_events import OutcomeImported
 from ocw_mcp.domain.market import MarketIdentity
 from ocw_mcp.domain.protocols import Checkpoint
 from ocw_mcp.domain.recordings import Recorded, RecordedStart, RecordedState, RecordEntry
 from ocw_mcp.runtime.recorded_book import BookReplay
 from tests.adapters.store.books import open_book
-from tests.support.learned_runs import run
+from tests.support.learned_runs import run, scored
 from tests.support.markets import START
 from tests.support.recordings import entries as recorded
 from tests.support.recordings import record, venue_of
@@ -28,9 +28,7 @@ async def entries(*, outcomes: bool) -> list[Recorded]:
     assert saved is not None
     state = msgspec.msgpack.decode(saved.engine)
     state["learning"]["learner"] = state["learning"]["learner"][:-1]
-    found = tuple(
-        OutcomeImported(each.at, each.event) for each in book.store.domain if isinstance(each.event, OutcomeScored)
-    )
+    found = tuple(OutcomeImported(*each) for each in scored(book.store))
     start = RecordedStart(
         *("test", "abc123", config.mode, "paper", "main"),
         MarketIdentity("binance", config.product, config.interval, config.symbols, "1ead" * 16),
@@ -65,18 +63,18 @@ async def test_a_damaged_learner_without_outcomes_is_refused() -> None:
 @pytest.mark.parametrize("begins_anew", [False, True])
 async def test_a_recording_has_the_outcomes_of_its_first_state(tmp_path: Path, begins_anew: bool) -> None:
     book = await run(0)
-    known = [each for each in book.store.domain if isinstance(each.event, OutcomeScored)]
-    imported = OutcomeImported(7, known[0].event)
+    known = scored(book.store)
+    imported = OutcomeImported(7, known[0][1])
     with closing(open_book(tmp_path / "book")) as store:
         if begins_anew:
             record(store, book.config, tmp_path / "recording")
         store.append(START, imported)
-        for each in known:
-            store.append(each.at, each.event)
+        for at, event in known:
+            store.append(at, event)
         store.commit(Checkpoint(START, store.last_seq, b"", b""))
         if not begins_anew:
             record(store, book.config, tmp_path / "recording")
-            store.append(START, known[0].event)
+            store.append(START, known[0][1])
             store.commit(Checkpoint(START, store.last_seq, b"", b""))
     (state,) = [each for _, _, each in recorded(tmp_path / "recording") if isinstance(each, RecordedState)]
-    assert state.outcomes == (imported, *(OutcomeImported(each.at, each.event) for each in known))
+    assert state.outcomes == (imported, *(OutcomeImported(*each) for each in known))

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.learning_events import OutcomeScored
 from ocw_mcp.domain.market import Candle, Funding
 from ocw_mcp.domain.time import HOUR
 from tests.support.deciders import Scripted
 from tests.support.markets import START, ListFeed, candle
 from tests.support.runs import Run, policies
+from tests.support.stores import MemoryStore
 
 D = Decimal
 HOURS = 160
@@ -60,3 +62,20 @@ async def run(seed: int, **learning: Any) -> Run:
     if key not in _RUNS:
         _RUNS[key] = await Run(feed(seed), Scripted(script(seed, hourly(seed))), policy=policy(**learning)).go()
     return _RUNS[key]
+
+
+def left_out(candles: list[Candle], entered: int, direction: int, stop: float, hours: int) -> float:
+    """The result in R after costs of a trade from a close until its stop or a number of hours, candle by candle."""
+    price = candles[entered - 1].close
+    for each in candles[entered : entered + hours]:
+        if direction * ((each.low if direction > 0 else each.high) - stop) <= 0:
+            end = each.open if direction * (each.open - stop) < 0 else stop
+            break
+    else:
+        end = candles[entered + hours - 1].close
+    return (direction * (end - price) - 0.001 * price) / abs(price - stop)
+
+
+def scored(store: MemoryStore) -> list[tuple[int, OutcomeScored]]:
+    """The outcomes in a journal, with their times."""
+    return [(each.at, each.event) for each in store.domain if isinstance(each.event, OutcomeScored)]

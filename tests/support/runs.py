@@ -6,6 +6,7 @@ from typing import Any
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.domain.learning_events import OutcomeImported
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Clock, Decider, Feed, MacroCalendar
 from ocw_mcp.domain.state import Mode
@@ -116,6 +117,7 @@ class Run:
         mode: Mode = Mode.PAPER,
         listener: Listener | None = None,
         macro: MacroCalendar | None = None,
+        imported: tuple[OutcomeImported, ...] = (),
     ) -> None:
         identity = feed.identity
         self.store = store or MemoryStore()
@@ -139,6 +141,7 @@ class Run:
             fallback=fallback,
             strict=strict,
             mode=mode,
+            imported=imported,
         )
         self.engine = Engine(self.config)
         self.simulation = BookRun(

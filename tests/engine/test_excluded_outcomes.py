@@ -1,0 +1,168 @@
+"""Trades that others, faults or a halt changed are not learned from: an oracle walks through the journal's fills."""
+
+from decimal import Decimal
+from random import Random  # noqa: TID251 - seeded
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.learning import HORIZONS, OutcomeSource
+from ocw_mcp.domain.learning_events import OutcomeScored
+from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Side
+from ocw_mcp.domain.steps import Command, Verb
+from ocw_mcp.domain.time import HOUR, MINUTE, span_ms
+from tests.support.deciders import Scripted
+from tests.support.examples import again_among_slow, some
+from tests.support.learned_runs import hourly, left_out, policy, run
+from tests.support.markets import START, ListFeed
+from tests.support.runs import Commands, Run, policies
+
+D = Decimal
+
+
+def closed_trades(book: Run) -> list[str]:
+    """Why each closed trade is left out, or `counted`, or `unseen` for one that no order of the engine opened."""
+    held, why, halted = D(0), "", False
+    opened, purposes, found = False, {}, list[str]()
+
+    def take(signed: Decimal, opens: str, closes: str, by_engine: bool) -> None:
+        nonlocal held, why, opened
+        before, held = held, held + signed
+        if before * signed >= 0:
+            opened, why = (by_engine if not before else opened), why or opens
+            return
+        why = why or closes
+        if before * held <= 0:
+            found.append(why or ("counted" if opened else "unseen"))
+            opened, why = by_engine, opens if held else ""
+
+    for each in book.store.domain:
+        match each.event:
+            case events.OrderIntended(ref, intent):
+                purposes[ref] = intent
+            case events.CommandTaken(verb=verb):
+                halted = halted or verb in (Verb.HALT, Verb.FLATTEN)
+            case events.OutsideFilled() as fill:
+                causes = {OutsideCause.LIQUIDATION: "", OutsideCause.OTHER_TRADER: "person"}
+                signed = fill.quantity * (1 if fill.side == "buy" else -1)
+                take(signed, "adopted", causes.get(OutsideCause(fill.cause), "venue"), by_engine=False)
+            case events.OrderFilled() as fill:
+                intent = purposes[fill.ref]
+                why_closed = ""
+                if intent.purpose is Purpose.EXIT:
+                    person = intent.principal == "operator"
+                    why_closed = "person" if person else "halted" if halted else ""
+                take(fill.quantity * (1 if fill.side == "buy" else -1), "", why_closed, by_engine=True)
+    return [each for each in found if each != "unseen"]
+
+
+def results(book: Run) -> list[str]:
+    scored = [each for each in book.events(OutcomeScored) if each.source is OutcomeSource.TRADE]
+    return [each.excluded or "counted" for each in scored]
+
+
+@again_among_slow
+@pytest.mark.parametrize("seed", some(range(40), 6))
+async def test_trades_that_others_or_the_venue_changed_are_left_out(seed: int) -> None:
+    draw = Random(seed)
+    decisions = {wake: Decision((Leg("BTCUSDT", Action.BUY, D("0.1"), D("60")),)) for wake in (30,)}
+    wide = policy().model_copy(update={"stop": policies(stop={"max_distance": "0.5"}).stop})
+    book = Run(ListFeed(hourly(seed, 31)), Scripted(decisions if draw.random() < 0.7 else {}), policy=wide)
+    await book.go()
+    now = START + 31 * HOUR
+    for number in range(14):
+        now += MINUTE
+        book.clock.advance(now)
+        held = book.engine.account.ledger.quantity("BTCUSDT")
+        side = draw.choice((Side.BUY, Side.SELL))
+        quantity = draw.choice((abs(held), abs(held) / 2, 2 * abs(held), D(1))) or D(1)
+        cause = draw.choice(list(OutsideCause))
+        fill = OutsideFill(f"f{number}", "BTCUSDT", side, quantity, D(98), D("0.5"), now, cause)
+        await book.simulation.shell.take(fill)
+    assert results(book) == closed_trades(book)
+
+
+@again_among_slow
+@pytest.mark.parametrize("seed", some(range(30), 4))
+async def test_orders_of_a_halted_book_close_trades_that_are_left_out(seed: int) -> None:
+    """A hard exit after a halt counts as halted; a stop counts, halted or not; a flatten is by a person."""
+    draw, candles = Random(seed), hourly(seed, 70)
+    entries = {
+        wake: Decision((Leg("BTCUSDT", Action.BUY, D("0.1"), D(str(round(candles[wake - 1].close * 0.985, 2)))),))
+        for wake in range(30, 70, 8)
+    }
+    tables = policies(
+        gate={"close_wakes": ["1h"], "close_wakes_in_position": ["1h"], "cooldown_s": 0, "outlier_moves": {}},
+        learning={"mode": "advise", "counterfactuals": False},
+        exits={"max_hold_h": 5},
+    )
+    box, store = Commands(), None
+    halt = draw.randint(30, 68)
+    for until in (halt, None):
+        book = Run(ListFeed(candles), Scripted(entries), policy=tables, commands=box, store=store)
+        await book.go(until * HOUR if until is not None else None)
+        box.put(Command("h", draw.choice((Verb.HALT, Verb.FLATTEN)), "operator"))
+        store = book.store
+    assert results(book) == closed_trades(book)
+    assert results(book)
+
+
+async def test_refused_entries_are_scored_as_the_trades_that_they_left_out() -> None:
+    draw, candles, legs = Random(3), hourly(3), {}
+    for wake in range(30, 150, 5):
+        away = draw.uniform(0.005, 0.02) * draw.choice((1, -1))
+        action = Action.BUY if away > 0 else Action.SHORT
+        legs[wake] = Leg("BTCUSDT", action, D("0.1"), D(str(round(candles[wake - 1].close * (1 - away), 2))))
+    tables = policy(counterfactuals=True, cost="0.001")
+    tables = tables.model_copy(update={"order": policies(order={"max_notional": "1"}).order})
+    script = {wake: Decision((leg,)) for wake, leg in legs.items()}
+    book = await Run(ListFeed(candles), Scripted(script), policy=tables).go()
+    assert not book.events(events.OrderFilled)
+    scored = [each for each in book.events(OutcomeScored) if each.source is OutcomeSource.REFUSAL]
+    refused = {each.at: each.event.intent for each in book.store.domain if isinstance(each.event, events.OrderRefused)}
+    assert len(scored) > 10
+    for each in scored:
+        entered = round((each.began_at - START) / HOUR)
+        leg, stop = legs[entered], refused[each.began_at].protect_at
+        assert stop is not None
+        assert each.direction == (1 if leg.action is Action.BUY else -1)
+        results = {
+            name: left_out(candles, entered, each.direction, float(stop), span_ms(name) // HOUR) for name in HORIZONS
+        }
+        assert each.horizons == pytest.approx(results, abs=1e-5)
+
+
+@again_among_slow
+@pytest.mark.parametrize("seed", some(range(8), 2))
+async def test_the_regret_of_exits_is_what_holding_on_would_have_paid(seed: int) -> None:
+    book, candles = await run(seed, counterfactuals=True), hourly(seed)
+    stops, risk, quantity, held = {}, D(0), D(0), D(0)
+    exits: dict[int, tuple[int, float, float, bool]] = {}
+    at_venue = set()
+    for stored in book.store.domain:
+        match stored.event:
+            case events.OrderIntended(ref, intent):
+                stops[ref] = intent.protect_at or D(0)
+                at_venue |= {ref} if intent.purpose is not Purpose.EXIT else set()
+            case events.OrderFilled() as fill:
+                signed = fill.quantity * (1 if fill.side == "buy" else -1)
+                if held * signed >= 0:
+                    risk, quantity = risk + fill.quantity * abs(fill.price - stops[fill.ref]), quantity + fill.quantity
+                held += signed
+                if not held:
+                    side = 1 if signed < 0 else -1
+                    exits[stored.at] = side, float(fill.price), float(risk / quantity), fill.ref in at_venue
+                    risk = quantity = D(0)
+    scored = [each for each in book.events(OutcomeScored) if each.source is OutcomeSource.EXIT]
+    assert scored
+    for each in scored:
+        direction, left, one_r, within = exits[each.began_at]
+        # A stop fills within the candle before the stamp, a decision executes after it.
+        first = each.began_at if within else each.began_at + 1
+        for name, regret in each.horizons.items():
+            over = -(-(each.began_at - START) // HOUR) + span_ms(name) // HOUR
+            stamps = [hour for hour in range(8, 160, 8) if first <= START + hour * HOUR <= START + over * HOUR]
+            paid = len(stamps) * 0.0003 * direction * left
+            kept = direction * (candles[over - 1].close - left) - paid
+            assert regret == pytest.approx(kept / one_r, abs=1e-4)
