@@ -27,6 +27,7 @@ from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.paper import read_state
 from ocw_mcp.app import picture
 from ocw_mcp.app.compose import WiredRun, book_id, decider, require_timeframes, stamp
+from ocw_mcp.app.drawing import require_png
 from ocw_mcp.app.exchange_access import ExchangeAccess
 from ocw_mcp.app.markets import market_end
 from ocw_mcp.app.narrator import TICK_MS, RunMoment, RunProgress
@@ -109,7 +110,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
         decider(job.agent, job.policies)
     require_timeframes(job.policies, job.feed.identity.interval)
     if job.picture is not None:
-        picture.require(job.picture)
+        require_png(job.picture)
     with ExitStack() as kept:
         directory = job.state or Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="ocw-")))
         lock = kept.enter_context(StateLock(directory))

@@ -30,7 +30,7 @@ def report(
     as_json: options.JsonOption = False,
 ) -> None:
     """Run the rules with and without learning, and show the paired difference with its interval."""
-    from ocw_mcp.app.gate_report.curve import require
+    from ocw_mcp.app.drawing import require_png_or_svg
     from ocw_mcp.app.learning import compare
     from ocw_mcp.app.learning.picture import draw
     from ocw_mcp.app.markets import SIMULATED, open_market
@@ -40,7 +40,7 @@ def report(
     from ocw_mcp.domain.protocols import Feed
 
     if picture is not None:
-        require(picture)
+        require_png_or_svg(picture)
 
     def feed() -> Feed:
         kind, wanted = parse_product(product), parse_symbols(symbols)
