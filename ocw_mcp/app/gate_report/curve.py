@@ -49,7 +49,7 @@ def trace(
             continue
         show(f"running the gate of the policy {name} over the market")
         try:
-            # Embedded, so that a remark on a policy that nobody asked for is not shown.
+            # Embedded, so that a remark on a policy that the user did not name is not shown.
             report = run(Job(feed, "none", other, prompts, for_ms, None, embedded=True)).report
         except SettingsError as error:
             left_out[name] = str(error)
