@@ -81,3 +81,16 @@ def export(source: _Source, to: Annotated[Path, typer.Argument(help="The file to
     outcomes = read_outcomes(source)
     write_outcomes(to, outcomes)
     terminal().print(f"{len(outcomes)} outcomes are in {to.name}")
+
+
+@learning.command("import")
+def import_(
+    source: _Source,
+    state: Annotated[Path, typer.Argument(help="The state directory of a new book; it is created.")],
+) -> None:
+    """Let a new book begin with the outcomes of another book, or of an exported file."""
+    from ocw_mcp.app.cli.tables import terminal
+    from ocw_mcp.app.learning.outcomes import import_outcomes
+
+    count = import_outcomes(source, state)
+    terminal().print(f"the next run with --state {state} begins a book with {count} outcomes")
