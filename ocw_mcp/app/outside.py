@@ -40,9 +40,7 @@ def outside_of(settings: Settings, state: Path | None, *, live: bool) -> Outside
     calendar = None if settings.macro_dir is None else _calendar(settings.macro_dir)
     if not live:
         return Outside(macro=calendar)
-    if settings.binance_loopback is not None:
-        return Outside() if calendar is None else Outside(readers=(_of_files(calendar),))
-    if not settings.outside:
+    if settings.binance_loopback is not None or not settings.outside:
         return Outside() if calendar is None else Outside(readers=(_of_files(calendar),))
     # The libraries of the network are imported only if a source is configured.
     from ocw_mcp.adapters.outside.cache import CachedSource

@@ -2,16 +2,12 @@
 
 import asyncio
 from collections.abc import Iterable
-from importlib.util import find_spec
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from ocw_mcp.app.drawing import moments, save
 from ocw_mcp.domain import events
-from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.protocols import Feed
@@ -65,18 +61,6 @@ class ChartPrices(NamedTuple):
         self.close.append(close)
         self.low.append(low)
         self.high.append(high)
-
-
-def require(path: Path) -> None:
-    """Raise SettingsError if a picture cannot be drawn: matplotlib is missing, or the path cannot be a file."""
-    if find_spec("matplotlib") is None:
-        raise SettingsError(
-            "a picture needs matplotlib, which is not installed; install it, or ocw-mcp with its extra: ocw-mcp[plot]"
-        )
-    if path.is_dir() or not path.parent.is_dir():
-        raise SettingsError(
-            f"the picture {path.name} cannot be a file: expected a file name in a folder that exists; choose another"
-        )
 
 
 def gather(journal: Iterable[tuple[int, JournalEvent]]) -> ChartData:
@@ -143,30 +127,26 @@ def draw(path: Path, feed: Feed, story: ChartData, figures: dict[str, Any]) -> N
     for symbol, axis in zip(shown, axes, strict=False):
         _draw_symbol(axis, symbol, prices[symbol], story)
     points = [*story.equity, (figures["to"], figures["equity_end"])]
-    axes[-1].plot(_moments([at for at, _ in points]), [equity for _, equity in points], color=PRICE, linewidth=1.2)
+    axes[-1].plot(moments([at for at, _ in points]), [equity for _, equity in points], color=PRICE, linewidth=1.2)
     axes[-1].axhline(points[0][1], color=PRICE, linewidth=0.5, linestyle=":")
     axes[-1].set_ylabel("equity at each day's\nstart, and at the end")
     axes[-1].set_xlabel("UTC   ▲ long  ▼ short  • part closed  o closed  x stopped; green won, red lost")
     returned, held = figures["return"], figures["buy_and_hold"]
     title = f"{', '.join(figures['symbols'])}: {returned:+.2%}, buy and hold {held:+.2%}"
     figure.suptitle(title, fontsize=12, x=0.01, ha="left")
-    try:
-        figure.savefig(path, format="png", dpi=100)
-    except OSError as error:
-        text = f"the picture cannot be written to {path.name}: {error.strerror}; choose another place"
-        raise SettingsError(text) from error
+    save(figure, path, "png")
 
 
 def _draw_symbol(axis: "Axes", symbol: str, row: ChartPrices, story: ChartData) -> None:
-    axis.fill_between(_moments(row.at), row.low, row.high, color=PRICE, alpha=0.18, linewidth=0)
-    axis.plot(_moments(row.at), row.close, color=PRICE, linewidth=0.8)
+    axis.fill_between(moments(row.at), row.low, row.high, color=PRICE, alpha=0.18, linewidth=0)
+    axis.plot(moments(row.at), row.close, color=PRICE, linewidth=0.8)
     axis.set_ylabel(symbol)
     axis.margins(x=0.01, y=0.12)
     for place, (kind, colour) in enumerate(KINDS.items()):
         at = [at for at, of, each in story.wakes if each == kind and of in (symbol, None)]
         label = f"{len(at)} wakes by {kind}" if at else ""
         low, where = 0.012 * place, axis.get_xaxis_transform()
-        axis.vlines(_moments(at), low, low + 0.011, color=colour, linewidth=0.8, transform=where, label=label)
+        axis.vlines(moments(at), low, low + 0.011, color=colour, linewidth=0.8, transform=where, label=label)
     trades = [trade for trade in story.trades if trade.symbol == symbol]
     for trade in trades:
         _draw_trade(axis, trade, row)
@@ -181,12 +161,8 @@ def _draw_symbol(axis: "Axes", symbol: str, row: ChartPrices, story: ChartData) 
 def _draw_trade(axis: "Axes", trade: ChartTrade, row: ChartPrices) -> None:
     ended, price = (trade.closed_at, trade.exit) if trade.closed_at is not None else (row.at[-1], row.close[-1])
     colour = PRICE if trade.closed_at is None else UP if trade.pnl > 0 else DOWN
-    axis.plot(_moments([trade.opened_at, ended]), [trade.entry, price], color=colour, linewidth=1.6, alpha=0.9)
-    axis.plot(_moments([at for at, _ in trade.parts]), [price for _, price in trade.parts], ".", color=colour)
-    axis.plot(_moments([trade.opened_at]), [trade.entry], "^" if trade.long else "v", color=colour, markersize=6)
+    axis.plot(moments([trade.opened_at, ended]), [trade.entry, price], color=colour, linewidth=1.6, alpha=0.9)
+    axis.plot(moments([at for at, _ in trade.parts]), [price for _, price in trade.parts], ".", color=colour)
+    axis.plot(moments([trade.opened_at]), [trade.entry], "^" if trade.long else "v", color=colour, markersize=6)
     if trade.closed_at is not None:
-        axis.plot(_moments([ended]), [price], "x" if trade.stopped else "o", color=colour, markersize=4.5)
-
-
-def _moments(times: list[int]) -> npt.NDArray[np.datetime64]:
-    return np.array(times, dtype="datetime64[ms]")
+        axis.plot(moments([ended]), [price], "x" if trade.stopped else "o", color=colour, markersize=4.5)

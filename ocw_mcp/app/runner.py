@@ -27,6 +27,7 @@ from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.paper import read_state
 from ocw_mcp.app import picture
 from ocw_mcp.app.compose import WiredRun, book_id, decider, require_timeframes, stamp
+from ocw_mcp.app.drawing import require_png
 from ocw_mcp.app.exchange_access import ExchangeAccess
 from ocw_mcp.app.learning.outcomes import imported_outcomes
 from ocw_mcp.app.markets import market_end
@@ -110,7 +111,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
         decider(job.agent, job.policies)
     require_timeframes(job.policies, job.feed.identity.interval)
     if job.picture is not None:
-        picture.require(job.picture)
+        require_png(job.picture)
     with ExitStack() as kept:
         directory = job.state or Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="ocw-")))
         lock = kept.enter_context(StateLock(directory))
@@ -176,21 +177,27 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
         if failures and job.clock is None:
             raise failures[0]
         wall_s = (book.clock.wall_ms() - started) / SECOND
-        figures = report(book.engine, store.figures(), TERMS[job.feed.identity.product].taker_fee, store.fingerprint)
-        if job.picture is not None and figures["candles"]:
-            if job.progress is not None:
-                job.progress.phase("drawing the picture")
-            picture.draw(job.picture, job.feed, picture.gather(store.all_events()), figures)
+        figures = _report(book, store, job, warn)
         if not job.embedded:
             log.info("stopped", why=why, chain_head=store.chain_head, fingerprint=store.fingerprint)
-        if isinstance(job.feed, TapeFeed):
-            figures |= _of_the_tape(job.feed, figures["flags"], warn)
-        if job.claude is not None and job.claude.recording is not None:
-            figures["not_recorded"] = len(job.claude.recording.unanswered_wakes())
-            if missing := job.claude.recording.unanswered_text():
-                warn(missing)
         figures = _with_speed(figures, wall_s, book.engine.counters.candles - candles_before)
         return RunOutcome(figures, why, tuple(warnings))
+
+
+def _report(book: WiredRun, store: SqliteStore, job: Job, warn: Callable[[str], None]) -> dict[str, Any]:
+    """Return the report of a run that ended, and draw its picture if one is wanted."""
+    figures = report(book.engine, store.figures(), TERMS[job.feed.identity.product].taker_fee, store.fingerprint)
+    if job.picture is not None and figures["candles"]:
+        if job.progress is not None:
+            job.progress.phase("drawing the picture")
+        picture.draw(job.picture, job.feed, picture.gather(store.all_events()), figures)
+    if isinstance(job.feed, TapeFeed):
+        figures |= _of_the_tape(job.feed, figures["flags"], warn)
+    if job.claude is not None and job.claude.recording is not None:
+        figures["not_recorded"] = len(job.claude.recording.unanswered_wakes())
+        if missing := job.claude.recording.unanswered_text():
+            warn(missing)
+    return figures
 
 
 def _remove_if_empty(directory: Path, store: SqliteStore, lock: StateLock) -> None:

@@ -1,4 +1,4 @@
-"""The market as a whole, as the engine knows it: the regime, the macro regime, and reports from outside."""
+"""The outlook: regime, macro regime, anomalies, and reports of outside sources, with the factor on size limits."""
 
 from decimal import Decimal
 from typing import Final
@@ -23,11 +23,11 @@ from ocw_mcp.engine.regime import RegimeFollower
 MACRO_DAYS: Final = 14
 """The age in days from which a macro reading counts as unknown: it has yields, which are published every few days."""
 CONTEXT_STALE: Final = 12 * HOUR
-"""The age (ms) from which a report from outside is stale: its source is read more often."""
+"""The age (ms) from which a report of an outside source is stale: the source is read more often."""
 CONTEXT_OLDEST: Final = 7 * DAY
-"""The age (ms) from which a report from outside is not shown."""
+"""The age (ms) from which such a report is not shown."""
 CONTEXT_KEPT: Final = 40
-"""The most reports from outside that are kept."""
+"""The most such reports that are kept."""
 
 
 class OutlookState(msgspec.Struct):
@@ -41,7 +41,7 @@ class OutlookState(msgspec.Struct):
 
 
 class Outlook:
-    """The readings of the whole market, and the level and the quadrant that scale the size limits."""
+    """The readings that come from a fit, a test or an outside source, and the factor that follows from two of them."""
 
     def __init__(self, config: EngineConfig, effects: EffectBuffer) -> None:
         self._effects = effects
@@ -52,7 +52,7 @@ class Outlook:
         self._context: tuple[ContextItem, ...] = ()
 
     def take(self, seen: OutlookSeen) -> None:
-        """Take what a worker or a source outside of the exchange gave."""
+        """Take a fitted model, or a report of an outside source."""
         match seen:
             case RegimeFitted():
                 self.follower.take(seen)
@@ -84,7 +84,7 @@ class Outlook:
         return macro
 
     def context(self, now: int) -> tuple[ContextItem, ...]:
-        """Return what sources outside of the exchange reported, sorted by source: old reports as stale, or not."""
+        """Return the reports of outside sources, sorted by source: from `CONTEXT_STALE` as stale, then none."""
         return tuple(
             msgspec.structs.replace(each, stale=True) if now - each.at >= CONTEXT_STALE else each
             for each in self._context

@@ -29,7 +29,7 @@ from ocw_mcp.domain.steps import Cancel, CancelForeign
 from ocw_mcp.domain.symbols import assets_of
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.outside import OutsideTrades
+from ocw_mcp.engine.outside_trades import OutsideTrades
 
 STANDS_MS: Final = 3 * MINUTE
 """The time (ms) for which a difference of the balance must stand: its record may be shown later than the balance."""
@@ -107,7 +107,7 @@ class Reconciler:
             if symbol in exchange.elsewhere:
                 continue
             seen = positions.get(symbol)
-            by = self._difference(symbol, ZERO if seen is None else seen.quantity, now)
+            by = self._difference(symbol, ZERO if seen is None else seen.quantity)
             if not by:
                 self._take_leverage(symbol, seen)
                 continue
@@ -155,7 +155,7 @@ class Reconciler:
                 shared.discard(symbol)
         self._account.exchange.shared = sorted(shared)
 
-    def _difference(self, symbol: str, seen: Decimal, now: int) -> Decimal:
+    def _difference(self, symbol: str, seen: Decimal) -> Decimal:
         """Return by how much (base asset) the exchange's position differs; on spot, what cannot be sold is left out."""
         ledger = self._account.ledger
         held = ledger.quantity(symbol)

@@ -22,7 +22,7 @@ from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import iso
 from ocw_mcp.engine.chase import ChasedEntries
 from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.outside import OutsideTrades
+from ocw_mcp.engine.outside_trades import OutsideTrades
 from ocw_mcp.engine.reconciling import Reconciler
 
 

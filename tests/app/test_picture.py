@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from ocw_mcp.app import picture
+from ocw_mcp.app import drawing, picture
 from ocw_mcp.app.cli.commands import app
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import SettingsError
@@ -103,10 +103,10 @@ def test_replay_with_picture_prints_only_its_report(tmp_path: Path) -> None:
 def test_picture_with_an_invalid_path_is_refused_before_the_run(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "missing" / "run.png"):
         with pytest.raises(SettingsError, match="cannot be a file"):
-            picture.require(place)
+            drawing.require_png(place)
 
 
 def test_picture_without_matplotlib_names_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(picture, "find_spec", lambda name: None)
+    monkeypatch.setattr(drawing, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"ocw-mcp\[plot\]"):
-        picture.require(tmp_path / "run.png")
+        drawing.require_png(tmp_path / "run.png")

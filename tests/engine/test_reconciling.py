@@ -1,14 +1,11 @@
 """The books follow the account at the exchange: positions, stops, orders and balance; a difference is an incident."""
 
 from decimal import Decimal
-from typing import Any
 
-import msgspec
 import pytest
 
 from ocw_mcp.domain.account_events import AccountFound
-from ocw_mcp.domain.decision import Action
-from ocw_mcp.domain.events import Incident, OutsideFilled, PositionProtected, PositionUnprotected, TransferBooked
+from ocw_mcp.domain.events import OutsideFilled, PositionProtected, PositionUnprotected, TransferBooked
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import (
     Accepted,
@@ -19,10 +16,7 @@ from ocw_mcp.domain.orders import (
     OutsideCause,
     OutsideFill,
     Purpose,
-    Rejected,
-    RejectReason,
     Side,
-    Throttled,
     Transferred,
     Triggered,
     VenueNotice,
@@ -33,16 +27,21 @@ from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.protection import protection_timer
 from ocw_mcp.engine.summary import summary
-from tests.support.account_at_exchange import AccountAtExchange, exchange_wire, live_policy
-from tests.support.wire import Wire
+from tests.support.account_at_exchange import (
+    AccountAtExchange,
+    begun,
+    code,
+    entered,
+    exchange_wire,
+    incidents,
+    live_policy,
+    read,
+    stand,
+)
 
 D = Decimal
 CODE = RefusalCode
 BOTH = pytest.mark.parametrize("product", [Product.UM, Product.SPOT])
-
-
-def incidents(wire: Wire) -> list[str]:
-    return [each.text for each in wire.journal if isinstance(each, Incident)]
 
 
 def test_account_without_a_balance_reaches_no_limit() -> None:
@@ -55,41 +54,6 @@ def test_account_without_a_balance_reaches_no_limit() -> None:
     assert wire.engine.account.trading_state is TradingState.ACTIVE
     state = wire.engine.account
     assert (state.drawdown.state().watched, state.day.today.opening) == (D(3_000), D(3_000))
-
-
-def read(wire: Wire, account: AccountAtExchange, times: int = 1) -> None:
-    """Report the account, a second after the report before it."""
-    for _ in range(times):
-        wire.minute += 1
-        wire.give(account.seen(wire.now))
-
-
-def begun(product: Product = Product.UM, **config: Any) -> tuple[Wire, AccountAtExchange]:
-    wire, account = exchange_wire(product, **config), AccountAtExchange(product)
-    read(wire, account)
-    wire.tick({"BTCUSDT": 100.0})
-    return wire, account
-
-
-def stand(wire: Wire, account: AccountAtExchange) -> Order:
-    """Let the exchange accept the stop that was sent last."""
-    stop = wire.last(Purpose.STOP)
-    account.take(stop)
-    wire.give(Accepted(stop.ref, f"v{stop.ref}"))
-    return stop
-
-
-def entered(wire: Wire, account: AccountAtExchange, quantity: str = "10") -> Order:
-    """Enter long, and let the stop stand; the order of the stop."""
-    entry = wire.enter(quantity=quantity)
-    assert isinstance(entry, Order)
-    fill = wire.fill(entry)
-    account.trade(fill.quantity, fill.price, fill.fee)
-    return stand(wire, account)
-
-
-def code(answer: Order | Refusal) -> RefusalCode | None:
-    return answer.code if isinstance(answer, Refusal) else None
 
 
 @BOTH
@@ -349,168 +313,6 @@ def test_a_transfer_out_lowers_the_largest_entry(product: Product) -> None:
     booked = [each for each in wire.journal if isinstance(each, TransferBooked)]
     assert [each.amount for each in booked] == [10_000, -8_000]
     assert incidents(wire) == []
-
-
-@pytest.mark.requirement("X01")
-def test_a_position_that_a_person_closed_is_closed_and_not_opened_again() -> None:
-    wire, account = begun(policy=live_policy(pace={"reentry_s": 600}))
-    stop = entered(wire, account)
-    account.trade(D(-10), D(101), D("0.5"))
-    wire.give(OutsideFill("a1", "BTCUSDT", Side.SELL, D(10), D(101), D("0.5"), wire.now, OutsideCause.OTHER_TRADER))
-    account.orders.clear()
-    assert (wire.held(), wire.stands()) == (D(0), [])
-    wire.give(Canceled(stop.ref, "asked for"))
-    read(wire, account, 2)
-    wire.tick({"BTCUSDT": 100.0})
-    assert len(incidents(wire)) == 1
-    assert wire.engine.account.ledger.equity() == account.quote
-    assert code(wire.enter()) is CODE.REENTRY
-
-
-def test_an_order_of_others_is_reported_once_and_left() -> None:
-    wire, account = begun()
-    account.others()
-    read(wire, account, 3)
-    (text,) = incidents(wire)
-    assert "limit buy 1 BTCUSDT" in text
-    assert (wire.canceled, wire.foreign) == ([], [])
-    assert summary(wire.engine)["exchange"]["orders_of_others"] == 1
-    wire.tick({"BTCUSDT": 100.0})
-    assert code(wire.enter()) is None
-
-
-def test_an_order_of_others_is_cancelled_if_the_policy_says_so() -> None:
-    wire, account = begun(policy=live_policy(adopt={"orders": "cancel"}))
-    account.others()
-    read(wire, account)
-    assert [each.venue_order_id for each in wire.foreign] == ["7"]
-
-
-@BOTH
-def test_an_ignored_position_is_seen_and_takes_no_entries(product: Product) -> None:
-    wire, account = (
-        exchange_wire(product, policy=live_policy(adopt={"positions": "ignore"})),
-        AccountAtExchange(product),
-    )
-    account.trade(D(20), D(90))
-    read(wire, account, 2)
-    wire.tick({"BTCUSDT": 100.0})
-    assert (wire.held(), wire.sent) == (D(0), [])
-    assert wire.engine.account.ledger.equity() == account.quote
-    assert code(wire.enter(quantity="1")) is CODE.ADOPTED
-    assert summary(wire.engine)["exchange"]["not_in_the_books"] == {"BTCUSDT": "20"}
-    assert len(incidents(wire)) == 1
-    account.trade(D(-20), D(90))
-    read(wire, account, 4)
-    wire.tick({"BTCUSDT": 100.0})
-    assert code(wire.enter(quantity="1")) is None
-
-
-def test_a_found_position_is_closed_if_the_policy_says_so() -> None:
-    wire, account = exchange_wire(policy=live_policy(adopt={"positions": "close"})), AccountAtExchange()
-    account.trade(D(20), D(90))
-    read(wire, account)
-    assert wire.last(Purpose.EXIT).quantity == 20
-    assert protection_timer("BTCUSDT") in wire.engine.timers
-
-
-def test_a_position_of_a_symbol_that_is_not_followed_is_reported_and_left() -> None:
-    wire, account = exchange_wire(), AccountAtExchange()
-    account.trade(D(20), D(90))
-    seen = account.seen(wire.now)
-    wire.give(msgspec.structs.replace(seen, positions=(msgspec.structs.replace(seen.positions[0], symbol="XUSDT"),)))
-    wire.give(OutsideFill("x9", "XUSDT", Side.BUY, D(1), D(90), D(0), wire.now, OutsideCause.OTHER_TRADER))
-    assert (wire.sent, wire.engine.positions()) == ([], [])
-    (text,) = incidents(wire)
-    assert "does not follow" in text
-
-
-def test_the_margin_of_a_position_that_is_not_in_the_books_cannot_be_used() -> None:
-    wire, account = begun(policy=live_policy(adopt={"positions": "ignore"}), symbols=("BTCUSDT", "ETHUSDT"))
-    before = wire.engine.manager.view("ETHUSDT", wire.now)
-    account.trade(D(20), D(90))
-    seen = account.seen(wire.now)
-    wire.give(msgspec.structs.replace(seen, positions=(msgspec.structs.replace(seen.positions[0], margin=D(900)),)))
-    after = wire.engine.manager.view("ETHUSDT", wire.now)
-    assert before is not None
-    assert after is not None
-    assert before.free_margin - after.free_margin == 900
-
-
-def test_no_entry_passes_until_the_exchange_has_time() -> None:
-    wire, _ = begun()
-    until = wire.now + 90 * SECOND
-    wire.give(Throttled(until, "too many requests"))
-    wire.give(Throttled(until - SECOND, "too many requests"))
-    assert code(wire.enter()) is CODE.VENUE_BUSY
-    assert len(incidents(wire)) == 1
-    wire.tick({"BTCUSDT": 100.0})
-    assert code(wire.enter()) is CODE.VENUE_BUSY
-    wire.tick({"BTCUSDT": 100.0})
-    assert code(wire.enter()) is None
-
-
-@pytest.mark.parametrize("by_notice", [True, False])
-def test_an_exchange_that_takes_only_reductions_lowers_the_state(by_notice: bool) -> None:
-    wire, account = begun()
-    entered(wire, account)
-    if by_notice:
-        wire.give(VenueNotice(VenueNoticeKind.ONLY_REDUCTIONS, "-4400"))
-    else:
-        entry = wire.enter(quantity="1", action=Action.ADD)
-        assert isinstance(entry, Order)
-        wire.give(Rejected(entry.ref, RejectReason.ONLY_REDUCTIONS, "-4400"))
-    assert wire.engine.account.trading_state is TradingState.REDUCING
-    assert code(wire.enter(quantity="1", action=Action.ADD)) is CODE.NOT_ACTIVE
-    assert isinstance(wire.close(), Order)
-
-
-def test_a_key_that_does_not_work_halts_the_engine() -> None:
-    wire, _ = begun()
-    wire.give(VenueNotice(VenueNoticeKind.HALT, "the key was revoked; make a new one"))
-    lowered = wire.engine.account.lowered
-    assert wire.engine.account.trading_state is TradingState.HALTED
-    assert lowered is not None
-    assert lowered.why == "the key was revoked; make a new one"
-
-
-def test_a_resting_entry_is_cancelled_while_its_fill_could_not_be_seen() -> None:
-    wire, _ = begun()
-    entry = wire.enter(limit=D(99))
-    assert isinstance(entry, Order)
-    wire.give(VenueNotice(VenueNoticeKind.DEGRADED, "the user stream is down"))
-    assert entry.ref in wire.canceled
-
-
-def test_an_order_that_the_exchange_does_not_show_twice_holds_back_entries() -> None:
-    wire, account = begun(symbols=("BTCUSDT", "ETHUSDT"))
-    entry = wire.enter(limit=D(99))
-    assert isinstance(entry, Order)
-    wire.give(Accepted(entry.ref, "v1"))
-    read(wire, account)
-    wire.tick({"BTCUSDT": 100.0, "ETHUSDT": 100.0})
-    assert code(wire.enter(symbol="ETHUSDT")) is None
-    read(wire, account)
-    wire.tick({"BTCUSDT": 100.0, "ETHUSDT": 100.0})
-    assert code(wire.enter(symbol="ETHUSDT", limit=D(99))) is CODE.NOT_RECONCILED
-    wire.give(Canceled(entry.ref, "found in the history"))
-    for each in wire.engine.orders.live():
-        account.take(each.order)
-    read(wire, account)
-    wire.tick({"BTCUSDT": 100.0, "ETHUSDT": 100.0})
-    assert wire.engine.account.exchange.objection() == ""
-
-
-def test_entries_wait_for_the_account_after_a_restart() -> None:
-    wire, account = begun()
-    entered(wire, account, "5")
-    wire.restart()
-    wire.give(VenueNotice(VenueNoticeKind.CONNECTING, "the run goes on"))
-    assert code(wire.enter(action=Action.ADD, quantity="1")) is CODE.NOT_RECONCILED
-    read(wire, account)
-    wire.tick({"BTCUSDT": 100.0})
-    assert code(wire.enter(action=Action.ADD, quantity="1")) is None
-    assert len([each for each in wire.journal if isinstance(each, AccountFound)]) == 1
 
 
 def test_spot_dust_is_no_position() -> None:

@@ -3,10 +3,12 @@
 from decimal import Decimal
 from typing import Any
 
+from ocw_mcp.domain.events import Incident
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import AccountSeen, Balance, Order, OrderSeen, PositionSeen, Side
+from ocw_mcp.domain.orders import Accepted, AccountSeen, Balance, Order, OrderSeen, PositionSeen, Purpose, Side
 from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import Mode
 from tests.support.runs import policies
 from tests.support.wire import Wire
@@ -79,3 +81,42 @@ def exchange_wire(product: Product = Product.UM, mode: Mode = Mode.DEMO, **confi
     """An engine of a book on an exchange, before the first report of its account."""
     policy = config.pop("policy", None) or live_policy()
     return Wire(product, policy, mode=mode, **config)
+
+
+def incidents(wire: Wire) -> list[str]:
+    return [each.text for each in wire.journal if isinstance(each, Incident)]
+
+
+def read(wire: Wire, account: AccountAtExchange, times: int = 1) -> None:
+    """Report the account, a second after the report before it."""
+    for _ in range(times):
+        wire.minute += 1
+        wire.give(account.seen(wire.now))
+
+
+def begun(product: Product = Product.UM, **config: Any) -> tuple[Wire, AccountAtExchange]:
+    wire, account = exchange_wire(product, **config), AccountAtExchange(product)
+    read(wire, account)
+    wire.tick({"BTCUSDT": 100.0})
+    return wire, account
+
+
+def stand(wire: Wire, account: AccountAtExchange) -> Order:
+    """Let the exchange accept the stop that was sent last."""
+    stop = wire.last(Purpose.STOP)
+    account.take(stop)
+    wire.give(Accepted(stop.ref, f"v{stop.ref}"))
+    return stop
+
+
+def entered(wire: Wire, account: AccountAtExchange, quantity: str = "10") -> Order:
+    """Enter long, and let the stop stand; the order of the stop."""
+    entry = wire.enter(quantity=quantity)
+    assert isinstance(entry, Order)
+    fill = wire.fill(entry)
+    account.trade(fill.quantity, fill.price, fill.fee)
+    return stand(wire, account)
+
+
+def code(answer: Order | Refusal) -> RefusalCode | None:
+    return answer.code if isinstance(answer, Refusal) else None

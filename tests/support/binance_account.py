@@ -173,3 +173,8 @@ def on_sandbox(use: Callable[[SandboxAccount], Awaitable[Any]], *faults: dict[st
 def outcomes(reports: list[VenueReport]) -> list[str]:
     """Return the kinds of reports, with the reason of each rejection."""
     return [each.reason if isinstance(each, Rejected) else type(each).__name__ for each in reports]
+
+
+async def enter(account: SandboxAccount, quantity: str = "0.01") -> None:
+    """Open a long position."""
+    assert outcomes(await account.send(order(quantity=quantity, n=90)))[0] == "Accepted"

@@ -160,3 +160,8 @@ class Desk:
     async def rest(self, seconds: float) -> None:
         """Let virtual time pass (s)."""
         await self.clock.pause(seconds * 1_000)
+
+
+async def rest_until(until_s: float) -> None:
+    """Let virtual time pass until `until_s` of the loop."""
+    await LoopClock().wait_until(START + round(until_s * 1_000))

@@ -20,7 +20,7 @@ SECONDS: Final = 60.0
 RETRY_MS: Final = 5 * MINUTE
 """The time until a source that failed is read again."""
 OLDEST: Final = 14 * DAY
-"""The age (ms) from which on a report is not shown, not even as stale."""
+"""The age (ms) from which a report is not shown, not even as stale."""
 LARGEST: Final = 1 << 20
 
 
@@ -80,7 +80,7 @@ class CachedSource:
         return self._stale(), min(RETRY_MS, self._source.every_ms)
 
     def _fresh_ms(self) -> int:
-        """Return how long (ms) the last report can be used; a report from the future, after a changed clock, not."""
+        """Return how long (ms) the last report can be used; 0 for one that a changed clock has put into the future."""
         if self._kept is None:
             return 0
         age = self._machine_ms() - self._kept.at

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import httpx2
 import msgspec
@@ -97,6 +97,3 @@ def decode(content: bytes, kind: type[T], source: str) -> T:
         return msgspec.json.decode(content, type=kind, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise SourceUnavailable(f"{source} has another format than expected ({str(error)[:120]})") from None
-
-
-Json = dict[str, Any]

@@ -51,7 +51,7 @@ def read_recessions(directory: Path, owners: tuple[int, ...] = ()) -> tuple[Obse
 
 
 class MacroFiles:
-    """The macro regime of files for a live market: a reader that never fails and asks nobody."""
+    """The macro regime of files for a live market: a reader that never fails and sends no request."""
 
     name = "macro"
     problem = ""

@@ -22,6 +22,7 @@ from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow, find_order
 from ocw_mcp.adapters.store.views.trades import TradeRow, find_trades
 from ocw_mcp.app import picture
 from ocw_mcp.app.api.records import Records
+from ocw_mcp.app.drawing import require_png
 from ocw_mcp.app.export import EquityPoint
 from ocw_mcp.app.markets import SIMULATED, open_market
 from ocw_mcp.app.parsing import parse_product, parse_symbols
@@ -72,7 +73,7 @@ class ReplayResult:
     def picture(self, path: str | Path) -> Path:
         """Draw prices, wakes, trades and equity into a PNG; return its path. Raises SettingsError if drawing fails."""
         to, figures = Path(path), self.report
-        picture.require(to)
+        require_png(to)
         if not figures["candles"]:
             raise SettingsError("no candle closed in this replay, so there is nothing to draw; give it more days")
         story = self._story._replace(equity=[(each.at, float(each.equity)) for each in self.equity])

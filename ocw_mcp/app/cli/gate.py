@@ -42,6 +42,7 @@ def gate_report(
     """Show how often the gate wakes, and which moves it meets. Nothing is traded."""
     from ocw_mcp.app import log
     from ocw_mcp.app.cli.gate_text import text
+    from ocw_mcp.app.drawing import require_png_or_svg
     from ocw_mcp.app.gate_report import curve
     from ocw_mcp.app.gate_report.report import USD_PER_WAKE, measure
     from ocw_mcp.app.markets import SIMULATED, open_market
@@ -54,7 +55,7 @@ def gate_report(
     if not (math.isfinite(usd) and usd >= 0):
         raise SettingsError(f"--usd-per-wake is {usd:g}; expected a cost in USD, 0 or more; use one such as 0.01")
     if picture is not None:
-        curve.require(picture)  # fails before the minute of work, not after it
+        require_png_or_svg(picture)  # fails before the minute of work, not after it
     log.configure(LogLevel.INFO, quiet=True)
     feed = open_market(
         market, product=parse_product(product), interval=interval, symbols=parse_symbols(symbols), seed=seed

@@ -8,7 +8,7 @@ import typer
 from ocw_mcp.app.cli import options
 from ocw_mcp.app.cli.options import group, one_of, option, print_result
 
-learning = group("Show what a book has learned, and compare the rules with and without learning.")
+learning = group("What a book has learned, and whether it helps the rules.")
 _Source = Annotated[Path, typer.Argument(help="The state directory of a book, or a file of outcomes.")]
 
 
@@ -29,8 +29,11 @@ def report(
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Run the rules with and without learning, and show the paired difference with its interval."""
-    from ocw_mcp.app.gate_report.curve import require
+    """Compare the rules with and without learning.
+
+    It shows the paired difference with its interval.
+    """
+    from ocw_mcp.app.drawing import require_png_or_svg
     from ocw_mcp.app.learning import compare
     from ocw_mcp.app.learning.picture import draw
     from ocw_mcp.app.markets import SIMULATED, open_market
@@ -40,7 +43,7 @@ def report(
     from ocw_mcp.domain.protocols import Feed
 
     if picture is not None:
-        require(picture)
+        require_png_or_svg(picture)
 
     def feed() -> Feed:
         kind, wanted = parse_product(product), parse_symbols(symbols)
@@ -56,7 +59,10 @@ def report(
 
 @learning.command()
 def show(source: _Source, as_json: options.JsonOption = False) -> None:
-    """Show what follows from the outcomes of a book, or of an exported file: the same learner is built again."""
+    """Show what a book, or an exported file, has learned.
+
+    The same learner is built again from the outcomes.
+    """
     from msgspec import to_builtins
 
     from ocw_mcp.app.learning.outcomes import last_regime, learn, read_outcomes
@@ -74,7 +80,10 @@ def show(source: _Source, as_json: options.JsonOption = False) -> None:
 
 @learning.command()
 def export(source: _Source, to: Annotated[Path, typer.Argument(help="The file to write; it must be new.")]) -> None:
-    """Write the outcomes of a book into a file, from which `ocw learning show` learns the same."""
+    """Write the outcomes of a book into a file.
+
+    `ocw learning show` learns the same from it.
+    """
     from ocw_mcp.app.cli.tables import terminal
     from ocw_mcp.app.learning.outcomes import read_outcomes, write_outcomes
 
@@ -88,7 +97,10 @@ def import_(
     source: _Source,
     state: Annotated[Path, typer.Argument(help="The state directory of a new book; it is created.")],
 ) -> None:
-    """Let a new book begin with the outcomes of another book, or of an exported file."""
+    """Begin a new book with the outcomes of another one.
+
+    The other one is a state directory or an exported file.
+    """
     from ocw_mcp.app.cli.tables import terminal
     from ocw_mcp.app.learning.outcomes import import_outcomes
 

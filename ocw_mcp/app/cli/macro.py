@@ -34,14 +34,14 @@ def macro(
 
     A quadrant follows from what was published by its day; the recessions are those of the NBER.
     """
-    from ocw_mcp.app.gate_report.curve import require
+    from ocw_mcp.app.drawing import require_png_or_svg
     from ocw_mcp.app.macro.history import from_files, from_fred, report
     from ocw_mcp.app.macro.picture import draw
     from ocw_mcp.app.output import working
     from ocw_mcp.app.settings import load_settings
 
     if picture is not None:
-        require(picture)
+        require_png_or_svg(picture)
     settings = load_settings(env, None, os.environ)
     try:
         first = day_begins(begin)

@@ -36,7 +36,7 @@ def give_mandate(request: ConnectRequest, target: Target, key: ApiKey, account: 
     # No engine may trade the account while the proving order does.
     with StateLock(state):
         _require_clean_end(state)
-        terms = _terms(request, target, account, policies.hash)
+        terms = _terms(request, account, policies.hash)
         bound = under_mandate(policies, terms).policies
         say(f"The mandate: {terms}, for account {account} and the policies {policies.policies.name}.")
         say("Before it is sealed, an order of the smallest size is bought, protected with a stop, and sold again.")
@@ -61,7 +61,7 @@ def give_mandate(request: ConnectRequest, target: Target, key: ApiKey, account: 
     say(f"The mandate is sealed. It is for these policies only: {run}")
 
 
-def _terms(request: ConnectRequest, target: Target, account: str, policy: str) -> Mandate:
+def _terms(request: ConnectRequest, account: str, policy: str) -> Mandate:
     """Return the terms of the mandate, asked for at the terminal if an option is missing. Raises SettingsError."""
     amount = request.amount or typed("the largest notional of all positions and entries together, in quote: ")
     names = parse_symbols(request.symbols or typed("the symbols, such as BTCUSDT,ETHUSDT: "))

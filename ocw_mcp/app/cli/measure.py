@@ -115,12 +115,12 @@ def market(
 ) -> None:
     """Compare the simulated market with a tape. Tails, volatility, jumps, volume, time of day and range are shown."""
     from ocw_mcp.app.bench.market import compare, draw, table
+    from ocw_mcp.app.drawing import require_png
     from ocw_mcp.app.output import working
     from ocw_mcp.app.parsing import parse_product, parse_symbols
-    from ocw_mcp.app.picture import require
 
     if picture is not None:
-        require(picture)  # fails before the minute of work, not after it
+        require_png(picture)  # fails before the minute of work, not after it
     with working("simulating markets and measuring them", quiet=as_json) as show:
         comparison = compare(tape, parse_product(product), interval, parse_symbols(symbols), seed)
         if picture is not None:

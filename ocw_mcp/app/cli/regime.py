@@ -35,7 +35,7 @@ def regime(
     as_json: options.JsonOption = False,
 ) -> None:
     """Show the volatility regime of a market over time."""
-    from ocw_mcp.app.gate_report.curve import require
+    from ocw_mcp.app.drawing import require_png_or_svg
     from ocw_mcp.app.markets import SIMULATED, open_market
     from ocw_mcp.app.output import working
     from ocw_mcp.app.parsing import parse_product, parse_span, parse_symbols
@@ -44,7 +44,7 @@ def regime(
     from ocw_mcp.app.regime.picture import draw
 
     if picture is not None:
-        require(picture)  # fails before the minute of work, not after it
+        require_png_or_svg(picture)  # fails before the minute of work, not after it
     simulated = market == SIMULATED
     wanted, kind = parse_symbols(symbol, "--symbol"), parse_product(product)
     if len(wanted) > 1:

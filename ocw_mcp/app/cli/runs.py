@@ -66,6 +66,34 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False, record_to: Pa
         console.print(text)
 
     narrator = None if quiet else Narrator(say)
+    with line:
+        job = _job(request, settings, line, narrator, tape_only=tape_only, record_to=record_to)
+        outcome = run(job, narrator)
+    if request.as_json:
+        print_json(outcome.report, indent=None)
+    else:
+        show(outcome.report, outcome.why, console)
+        if job.access is not None and outcome.report["positions"]:
+            console.print(
+                "the open positions stay at the exchange with their stops, and no engine manages them: start the same "
+                "ocw run again to manage them, or close them with ocw flatten and that run"
+            )
+        if request.state is None and not tape_only and not request.quiet:
+            console.print("this book was temporary and is deleted; --state DIR or OCW_STATE keeps a book")
+    if unwritten:
+        raise typer.Exit(1)
+
+
+def _job(
+    request: RunRequest,
+    settings: Settings,
+    line: StatusLine,
+    narrator: Narrator | None,
+    *,
+    tape_only: bool,
+    record_to: Path | None,
+) -> Job:
+    """Return the inputs of the requested run. Raises OcwError for options that cannot be used."""
     # A replay is always on paper.
     mode = Mode.PAPER if tape_only else mode_of(settings, request.mode)
     if not request.market:
@@ -89,40 +117,25 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False, record_to: Pa
         access, policies = open_access(
             mode, product, state, settings, policies, structlog.get_logger().warning, weights
         )
-    with line:
-        line.show("opening the market")
-        feed, clock = _market(request, market, settings, line, paced, weights)
-        job = Job(
-            feed=feed,
-            agent=request.agent if strategy is None else strategy.name,
-            policies=policies,
-            prompts=load_prompts(request.prompts),
-            for_ms=parse_span(request.for_),
-            state=request.state,
-            clock=clock,
-            picture=request.picture,
-            serve=address,
-            claude=_claude_setup(request, settings, narrator),
-            strategy=strategy,
-            access=access,
-            outside=outside_of(settings, request.state, live=market == BINANCE),
-            record_to=record_to,
-            progress=None if narrator is None else RunProgress(line, narrator, paced=clock is not None),
-        )
-        outcome = run(job, narrator)
-    if request.as_json:
-        print_json(outcome.report, indent=None)
-    else:
-        show(outcome.report, outcome.why, console)
-        if access is not None and outcome.report["positions"]:
-            console.print(
-                "the open positions stay at the exchange with their stops, and nobody watches them: start the same "
-                "ocw run again to manage them, or close them with ocw flatten and that run"
-            )
-        if request.state is None and not tape_only and not request.quiet:
-            console.print("this book was temporary and is deleted; --state DIR or OCW_STATE keeps a book")
-    if unwritten:
-        raise typer.Exit(1)
+    line.show("opening the market")
+    feed, clock = _market(request, market, settings, line, paced, weights)
+    return Job(
+        feed=feed,
+        agent=request.agent if strategy is None else strategy.name,
+        policies=policies,
+        prompts=load_prompts(request.prompts),
+        for_ms=parse_span(request.for_),
+        state=request.state,
+        clock=clock,
+        picture=request.picture,
+        serve=address,
+        claude=_claude_setup(request, settings, narrator),
+        strategy=strategy,
+        access=access,
+        outside=outside_of(settings, request.state, live=market == BINANCE),
+        record_to=record_to,
+        progress=None if narrator is None else RunProgress(line, narrator, paced=clock is not None),
+    )
 
 
 def _market(

@@ -1,13 +1,12 @@
 """The trade-off of a gate, as a picture: how many moves are met at how many wakes a day, beside other gates."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ocw_mcp.app import picture
+from ocw_mcp.app.drawing import save
 from ocw_mcp.app.gate_report.meeting import within
 from ocw_mcp.app.gate_report.report import Judged, gate_row, wake_times
 from ocw_mcp.app.gate_report.rivals import PROTOTYPE_Z, RivalGate, chance, prototype, timer
@@ -24,24 +23,9 @@ POLICIES: Final = ("conservative", "default", "lab")
 RATES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 """The wakes a day of the timers and random wakes that are drawn."""
 PROTOTYPE_ZS: Final = (1.2, 1.5, 2.0, PROTOTYPE_Z, 3.0, 4.0, 5.0, 6.0)
-FORMATS: Final = (".png", ".svg")
 MARKERS: Final = ("v", "o", "^", "s")
 """The markers of policies, from the fewest wakes to the most."""
 GATE, REFERENCE, PROTOTYPE, TIMER, RANDOM, LEAST = "#c6373c", "#1a8f5a", "#8e4ec6", "#4f7fd6", "#9aa0a6", "#2b2f36"
-
-
-def require(path: Path) -> None:
-    """Raise SettingsError if no picture can be drawn into this file."""
-    if path.suffix.lower() not in FORMATS and not path.is_dir():
-        raise SettingsError(
-            f"the picture {path.name} has no known format; expected a name that ends in {' or '.join(FORMATS)}; "
-            "choose another"
-        )
-    picture.require(path)
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise SettingsError(
-            f"the picture {path.name} cannot be written; expected a file that you may write; choose another place"
-        )
 
 
 def trace(
@@ -65,7 +49,7 @@ def trace(
             continue
         show(f"running the gate of the policy {name} over the market")
         try:
-            # Embedded, so that a remark on a policy that nobody asked for is not shown.
+            # Embedded, so that a remark on a policy that the user did not name is not shown.
             report = run(Job(feed, "none", other, prompts, for_ms, None, embedded=True)).report
         except SettingsError as error:
             left_out[name] = str(error)
@@ -93,7 +77,6 @@ def _point(row: dict[str, Any]) -> dict[str, Any]:
 
 def draw(path: Path, found: dict[str, Any]) -> None:
     """Draw the curve of a report into a PNG or SVG. Raises SettingsError when the file cannot be written."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 6.6), layout="constrained")
@@ -106,14 +89,7 @@ def draw(path: Path, found: dict[str, Any]) -> None:
     symbols, days = ", ".join(found["symbols"]), found["measured_days"]
     span = f"{iso(found['from'])[:10]} to {iso(found['to'])[:10]}, {days:g} days measured"
     figure.suptitle(f"{symbols}: {span}", fontsize=12, x=0.01, ha="left")
-    try:
-        # The same report gives the same file.
-        with mpl.rc_context({"svg.hashsalt": "ocw"}):
-            kind = path.suffix.lower().removeprefix(".")
-            figure.savefig(path, format=kind, dpi=100, metadata={"Date": None} if kind == "svg" else None)
-    except OSError as error:
-        text = f"the picture cannot be written to {path.name}: {error.strerror}; choose another place"
-        raise SettingsError(text) from error
+    save(figure, path)
 
 
 def _draw(axis: "Axes", curve: dict[str, Any], mean: str, title: str) -> None:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from ocw_mcp.app.drawing import save
 from ocw_mcp.app.learning.outcomes import TimedOutcome, last_regime, learn
 from ocw_mcp.core.signals import GROUPS
 from ocw_mcp.domain.errors import SettingsError
@@ -28,7 +29,6 @@ def trace(outcomes: list[TimedOutcome], regime: str) -> tuple[list[int], dict[st
 
 def draw(path: Path, outcomes: list[TimedOutcome]) -> None:
     """Draw the posteriors in the last regime into a PNG or SVG. Raises SettingsError if there is nothing to draw."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     if not outcomes:
@@ -49,10 +49,4 @@ def draw(path: Path, outcomes: list[TimedOutcome]) -> None:
         axis.tick_params(axis="x", rotation=30)
     figure.supylabel("probability that the sign is right after costs, with 90 % intervals", fontsize=9)
     figure.suptitle(f"what was learned from {len(outcomes)} outcomes, in regime {regime}", x=0.01, ha="left")
-    try:
-        with mpl.rc_context({"svg.hashsalt": "ocw"}):
-            kind = path.suffix.lower().removeprefix(".")
-            figure.savefig(path, format=kind, dpi=100, metadata={"Date": None} if kind == "svg" else None)
-    except OSError as error:
-        text = f"the picture cannot be written to {path.name}: {error.strerror}; choose another place"
-        raise SettingsError(text) from error
+    save(figure, path)

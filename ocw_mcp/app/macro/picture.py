@@ -5,13 +5,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
+from ocw_mcp.app.drawing import moments, save
 from ocw_mcp.app.macro.history import MacroPast, recessions_of
 from ocw_mcp.core.macro.history import BAND
 from ocw_mcp.core.macro.series import CURVE, EXPECTED, PRICES, UNEMPLOYED, Observation, months_before, ms
-from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.macro import Quadrant
 from ocw_mcp.domain.time import DAY, utc_day
 from ocw_mcp.domain.unknown import Unknown
@@ -39,7 +36,6 @@ GREY: Final = "#4b5058"
 
 def draw(path: Path, past: MacroPast, found: dict[str, Any]) -> None:
     """Draw the quadrants with their report into a PNG or SVG. Raises SettingsError if the file cannot be written."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(15, 9.4), layout="constrained")
@@ -51,7 +47,7 @@ def draw(path: Path, past: MacroPast, found: dict[str, Any]) -> None:
     for axis in (inflation, growth, measures):
         _shade(axis, past)
         axis.grid(visible=True, which="major", lw=0.3, alpha=0.5)
-    strip.set_xlim(*_moments([past.days[0].at, past.days[-1].at]))
+    strip.set_xlim(*moments([past.days[0].at, past.days[-1].at]))
     _legend(figure, found)
     figure.suptitle(
         f"Macro quadrant of each day as known then, {utc_day(found['from'])} to {utc_day(found['to'])}, beside the "
@@ -60,20 +56,14 @@ def draw(path: Path, past: MacroPast, found: dict[str, Any]) -> None:
         x=0.01,
         ha="left",
     )
-    try:
-        with mpl.rc_context({"svg.hashsalt": "ocw"}):
-            kind = path.suffix.lower().removeprefix(".")
-            figure.savefig(path, format=kind, dpi=100, metadata={"Date": None} if kind == "svg" else None)
-    except OSError as error:
-        text = f"the picture cannot be written to {path.name}: {error.strerror}; choose another place"
-        raise SettingsError(text) from error
+    save(figure, path)
 
 
 def _draw_strip(axis: "Axes", past: MacroPast) -> None:
     for quadrant, begin, end in _spans(past):
-        axis.fill_between(_moments([begin, end]), 0.5, 1, color=COLOURS[quadrant], lw=0)
+        axis.fill_between(moments([begin, end]), 0.5, 1, color=COLOURS[quadrant], lw=0)
     for begin, end in _recessions(past):
-        axis.fill_between(_moments([begin, end]), 0, 0.46, color=GREY, lw=0)
+        axis.fill_between(moments([begin, end]), 0, 0.46, color=GREY, lw=0)
     axis.set_ylim(0, 1)
     axis.set_yticks([0.23, 0.75], ["recession", "quadrant"])
     axis.tick_params(axis="y", length=0)
@@ -110,7 +100,7 @@ def _draw_growth(axis: "Axes", past: MacroPast) -> None:
 
 
 def _draw_measures(axis: "Axes", past: MacroPast) -> None:
-    at = _moments([day.at for day in past.days])
+    at = moments([day.at for day in past.days])
     axis.axhspan(-BAND, BAND, color=GREY, alpha=0.15, lw=0)
     axis.plot(at, [day.growth for day in past.days], color=INK, lw=1.3, label="growth")
     axis.plot(at, [day.inflation for day in past.days], color=SECOND, lw=1.3, label="inflation")
@@ -122,9 +112,9 @@ def _draw_measures(axis: "Axes", past: MacroPast) -> None:
 
 def _shade(axis: "Axes", past: MacroPast) -> None:
     for quadrant, begin, end in _spans(past):
-        axis.axvspan(*_moments([begin, end]), color=COLOURS[quadrant], alpha=0.22, lw=0, zorder=0)
+        axis.axvspan(*moments([begin, end]), color=COLOURS[quadrant], alpha=0.22, lw=0, zorder=0)
     for begin, end in _recessions(past):
-        axis.axvspan(*_moments([begin, end]), fill=False, hatch="////", edgecolor=GREY, alpha=0.35, lw=0, zorder=0.5)
+        axis.axvspan(*moments([begin, end]), fill=False, hatch="////", edgecolor=GREY, alpha=0.35, lw=0, zorder=0.5)
 
 
 def _legend(figure: "Figure", found: dict[str, Any]) -> None:
@@ -149,7 +139,7 @@ def _line(
     """Draw a series by the times at which its values became known; a value holds until the next."""
     begin, end = past.days[0].at, past.days[-1].at
     shown = [each for each in found if begin <= each.known_at <= end]
-    at = _moments([each.known_at for each in shown])
+    at = moments([each.known_at for each in shown])
     axis.plot(at, [each.value for each in shown], color=colour, lw=width, label=label, drawstyle="steps-post", zorder=3)
 
 
@@ -164,7 +154,3 @@ def _spans(past: MacroPast) -> list[tuple[Quadrant, int, int]]:
 
 def _recessions(past: MacroPast) -> list[tuple[int, int]]:
     return [(ms(months[0]), ms(months_before(months[-1], -1))) for months in recessions_of(past)]
-
-
-def _moments(times: Sequence[int]) -> npt.NDArray[np.datetime64]:
-    return np.array(times, dtype="datetime64[ms]")

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from ocw_mcp.app.drawing import moments, save
 from ocw_mcp.app.regime.history import RegimeHistory
 from ocw_mcp.core.regime.reading import level_probabilities
-from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.regime import LEVELS, Level
 from ocw_mcp.domain.time import DAY, utc_day
@@ -28,7 +27,6 @@ APART: Final = 45 * DAY
 
 def draw(path: Path, history: RegimeHistory, found: dict[str, Any]) -> None:
     """Draw a history with its report into a PNG or SVG. Raises SettingsError if the file cannot be written."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(15, 9.2), layout="constrained")
@@ -43,29 +41,23 @@ def draw(path: Path, history: RegimeHistory, found: dict[str, Any]) -> None:
         x=0.01,
         ha="left",
     )
-    try:
-        with mpl.rc_context({"svg.hashsalt": "ocw"}):
-            kind = path.suffix.lower().removeprefix(".")
-            figure.savefig(path, format=kind, dpi=100, metadata={"Date": None} if kind == "svg" else None)
-    except OSError as error:
-        text = f"the picture cannot be written to {path.name}: {error.strerror}; choose another place"
-        raise SettingsError(text) from error
+    save(figure, path)
 
 
 def _draw_price(axis: "Axes", history: RegimeHistory, found: dict[str, Any]) -> None:
     candles = [day.candle for day in history.days]
-    axis.plot(_moments([each.close_time for each in candles]), [each.close for each in candles], color=PRICE, lw=0.9)
+    axis.plot(moments([each.close_time for each in candles]), [each.close for each in candles], color=PRICE, lw=0.9)
     axis.set_yscale("log")
     prices = [each.close for each in candles]
     axis.set_ylim(min(prices) / 1.6, max(prices) * 1.35)
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
     axis.yaxis.set_minor_formatter("")
     axis.set_ylabel("price, logarithmic")
-    axis.set_xlim(*_moments([candles[0].open_time, candles[-1].close_time]))
+    axis.set_xlim(*moments([candles[0].open_time, candles[-1].close_time]))
     for level, spell in groupby(history.days, lambda day: getattr(day.reading, "level", None)):
         days = [day.candle for day in spell]
         if level is not None:
-            ends = _moments([days[0].open_time, days[-1].close_time])
+            ends = moments([days[0].open_time, days[-1].close_time])
             axis.axvspan(*ends, color=COLOURS[level], alpha=0.34, lw=0)
     for level in LEVELS:
         row = found["levels"][level.value]
@@ -78,7 +70,7 @@ def _draw_price(axis: "Axes", history: RegimeHistory, found: dict[str, Any]) -> 
                 [], [], color=COLOURS[level], alpha=0.5, label=f"{text}; next day's volatility {next_day}"
             )
     for candle, change in largest_moves([candle for candle, _ in history.known]):
-        place = _moments([candle.close_time])[0], candle.close
+        place = moments([candle.close_time])[0], candle.close
         axis.annotate(
             f"{change:+.0%}\n{utc_day(candle.open_time)}",
             place,
@@ -108,7 +100,7 @@ def largest_moves(candles: list[Candle]) -> list[tuple[Candle, float]]:
 
 
 def _draw_probabilities(axis: "Axes", history: RegimeHistory) -> None:
-    at = _moments([day.candle.close_time for day in history.days])
+    at = moments([day.candle.close_time for day in history.days])
     rows = np.array(
         [
             [np.nan] * len(LEVELS)
@@ -123,7 +115,7 @@ def _draw_probabilities(axis: "Axes", history: RegimeHistory) -> None:
 
 
 def _draw_volatility(axis: "Axes", history: RegimeHistory) -> None:
-    at = _moments([day.candle.close_time for day in history.days])
+    at = moments([day.candle.close_time for day in history.days])
     values = np.array([np.nan if isinstance(day.reading, Unknown) else day.reading.volatility for day in history.days])
     axis.plot(at, 100 * values, color=PRICE, lw=0.6, alpha=0.5)
     for level in LEVELS:
@@ -134,7 +126,3 @@ def _draw_volatility(axis: "Axes", history: RegimeHistory) -> None:
     axis.minorticks_off()
     axis.set_ylabel("volatility of 14 days,\n% a year")
     axis.grid(visible=True, which="major", lw=0.3, alpha=0.5)
-
-
-def _moments(times: list[int]) -> npt.NDArray[np.datetime64]:
-    return np.array(times, dtype="datetime64[ms]")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ocw_mcp.app import drawing
 from ocw_mcp.app.gate_report import curve
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Candle
@@ -164,7 +165,7 @@ def test_gate_report_refuses_a_picture_that_cannot_be_written(tmp_path: Path) ->
     point = {"gate": "default", "outlier_wakes_a_day": 12.0, "four_mean": 0.99, "panel_mean": 0.84}
     lines = {name: [point | {"z": 2.5}] for name in ("policies", "prototype", "timer", "random")}
     found = {"symbols": ["X"], "measured_days": 1.0, "from": START, "to": START + DAY}
-    curve.require(target)
+    drawing.require_png_or_svg(target)
     with pytest.raises(SettingsError, match=r"cannot be written to full.svg: No space left on device; choose"):
         curve.draw(target, found | {"curve": lines | {"reference": point, "hindsight": point}})
 

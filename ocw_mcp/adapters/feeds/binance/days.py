@@ -20,7 +20,7 @@ _LONGEST_S: Final = 20.0
 async def fetch_days(rest: RestClient, product: Product, symbol: str, now: int) -> tuple[Candle, ...]:
     """Return the last `DAYS` closed days before `now` (ms), oldest first; fewer if the symbol is younger.
 
-    Raises FeedError and MarketUnreachable if they cannot be had within `_LONGEST_S`.
+    Raises FeedError, and MarketUnreachable if they are not there within `_LONGEST_S`.
     """
     most, _ = WEIGHTS[product][-1]
     until, found = now // DAY * DAY, dict[int, Candle]()

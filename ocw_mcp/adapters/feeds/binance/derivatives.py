@@ -62,7 +62,7 @@ _KIND: Final = "derivatives"
 
 
 class _Line(msgspec.Struct):
-    """What is known of one symbol."""
+    """The rows, prices and time stamps that are known of one symbol."""
 
     symbol: str
     readings: Derivatives = msgspec.field(default_factory=Derivatives)
@@ -90,7 +90,7 @@ class _Line(msgspec.Struct):
 
 
 class DerivativesMonitor:
-    """The monitor of some perpetuals. `wake` is called when rows wait in `take`."""
+    """Polls the derivatives of some perpetuals. `wake` is called when rows wait in `take`."""
 
     def __init__(
         self,

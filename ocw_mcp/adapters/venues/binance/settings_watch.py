@@ -22,7 +22,7 @@ class SettingsWatch:
         self._said = ""
 
     async def run(self) -> None:
-        """Look again and again; this never ends."""
+        """Look every `EVERY_S` until the task is cancelled."""
         while True:
             await pause(EVERY_S)
             with suppress(QueryFailed):

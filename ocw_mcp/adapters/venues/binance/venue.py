@@ -162,7 +162,7 @@ class BinanceVenue:
             self._reports.incident(f"order {order.venue_order_id} of {order.symbol} was not cancelled: {error}")
         else:
             # After a failure, a reading at once would show the order again, and it would be cancelled without a pause.
-            self.reconcile("an order of somebody else was cancelled")
+            self.reconcile("an order of others was cancelled")
 
     def reports(self) -> AsyncIterator[VenueReport]:
         """Yield everything that the exchange says, asked for or not; never end."""
