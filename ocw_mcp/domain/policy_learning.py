@@ -14,7 +14,7 @@ class LearningPolicy(Table):
     mode: Literal["off", "advise", "act"] = "advise"
     """With `off` nothing is recorded or learned. With `advise` what was learned is shown to the agent. With `act` the
     rules use it, too: the vote of the signals is added to the strength of theirs."""
-    counterfactuals: bool = True
+    counterfactuals: bool = False
     """Whether OCW also learns from decisions without a trade: from symbols that stayed flat, refused entries and
     exits. Such an observation counts for less than a trade."""
     vote: Annotated[float, Field(ge=0, le=1)] = 0.25

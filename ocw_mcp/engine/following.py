@@ -15,8 +15,9 @@ from ocw_mcp.domain.learning_events import OutcomeScored
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import HOUR, span_ms
 
-PAUSE: Final = 4 * HOUR
-"""The time (ms) after which another HOLD, or refusal, of a symbol is followed."""
+PAUSES: Final = {OutcomeSource.HOLD: 24 * HOUR, OutcomeSource.REFUSAL: 24 * HOUR, OutcomeSource.EXIT: 4 * HOUR}
+"""The time (ms) after which another decision of a symbol is followed. With shorter pauses most of the horizons are the
+same hours, and each would still count as an observation of its own."""
 MOST_FOLLOWED: Final = 48
 """The most decisions of one symbol that are followed at a time."""
 _SPANS: Final = {name: span_ms(name) for name in HORIZONS}
@@ -97,7 +98,9 @@ class Following:
     def may_begin(self, source: OutcomeSource, symbol: str, at: int) -> bool:
         """Return whether another decision is followed: after a pause, and within the bound."""
         begun = self.saved.begun.get(f"{source}:{symbol}")
-        return (begun is None or at >= begun + PAUSE) and len(self.saved.followed.get(symbol, ())) < MOST_FOLLOWED
+        return (begun is None or at >= begun + PAUSES[source]) and len(
+            self.saved.followed.get(symbol, ())
+        ) < MOST_FOLLOWED
 
     def begin(self, followed: Followed, stop: float | None = None) -> None:
         """Follow a decision. `stop` (quote) is that of the trade that was left out; an exit has none."""

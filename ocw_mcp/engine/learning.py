@@ -189,7 +189,7 @@ class Learning:
         if closed is None:
             return
         self._manager.effects.record(closed.outcome)
-        if self._policy.counterfactuals and closed.outcome.excluded is None:
+        if closed.outcome.excluded is None:
             self._follow_exit(closed, at)
 
     def _follow_exit(self, closed: Closed, at: int) -> None:

@@ -121,7 +121,7 @@ async def test_refused_entries_are_scored_as_the_trades_that_they_left_out() -> 
     assert not book.events(events.OrderFilled)
     scored = [each for each in book.events(OutcomeScored) if each.source is OutcomeSource.REFUSAL]
     refused = {each.at: each.event.intent for each in book.store.domain if isinstance(each.event, events.OrderRefused)}
-    assert len(scored) > 10
+    assert len(scored) >= 2
     for each in scored:
         entered = round((each.began_at - START) / HOUR)
         leg, stop = legs[entered], refused[each.began_at].protect_at

@@ -76,7 +76,7 @@ async def test_posteriors_count_agreements_of_each_signal(seed: int) -> None:
                 counts[name] += 1
                 hits[name] += (value > 0) == (direction * net > 0)
     learned = book.engine.learning.learned(book.engine.now)
-    assert learned.trades == len(book.events(OutcomeScored))
+    assert learned.trades == len([each for each in book.events(OutcomeScored) if each.source is OutcomeSource.TRADE])
     for each in learned.signals:
         assert each.evidence == pytest.approx(counts[each.name], rel=0.05, abs=0.01)
     clear = [each for each in learned.signals if counts[each.name] > 2]
@@ -161,7 +161,7 @@ async def test_a_hold_is_scored_as_the_trade_that_it_left_out() -> None:
     book = await Run(ListFeed(candles), decider, policy=tables).go()
     views = {each.snapshot.at: each.snapshot.symbols["BTCUSDT"] for each in decider.asked}
     scored = [each for each in book.events(OutcomeScored) if each.source is OutcomeSource.HOLD]
-    assert len(scored) > 5
+    assert len(scored) >= 2
     for each in scored:
         entered = round((each.began_at - START) / HOUR)
         stop = proposed_stop(views[each.began_at], each.direction, tables)
