@@ -108,7 +108,11 @@ class Following:
             proposal = Proposal(followed.direction, followed.price, stop, None, followed.cost)
             followed.trades = {name: FollowedProposal(proposal, followed.at + span) for name, span in _SPANS.items()}
         self.saved.followed.setdefault(followed.symbol, []).append(followed)
-        self.saved.begun[f"{followed.source}:{followed.symbol}"] = followed.at
+        self.pause(followed.source, followed.symbol, followed.at)
+
+    def pause(self, source: OutcomeSource, symbol: str, at: int) -> None:
+        """Begin the pause after which the next decision may be followed."""
+        self.saved.begun[f"{source}:{symbol}"] = at
 
     def take(self, candle: Candle) -> list[OutcomeScored]:
         """Take a closed candle; return the outcomes that it completes, in the order of their decisions."""

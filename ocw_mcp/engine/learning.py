@@ -137,6 +137,8 @@ class Learning:
             busy = decided | self._account.ledger.positions.keys()
             for symbol in self._config.symbols:
                 if symbol not in busy and self._following.may_begin(OutcomeSource.HOLD, symbol, at):
+                    # A symbol of which the signals say nothing is not read again at each decision, either.
+                    self._following.pause(OutcomeSource.HOLD, symbol, at)
                     self._follow(OutcomeSource.HOLD, symbol, at)
 
     def _on_correction(self, event: events.DecisionCorrected, at: int) -> None:
