@@ -113,7 +113,7 @@ class Learning:
         settings = LearningSettings(seed=SEED, counterfactual_weight=weight)
         self.learner = Learner(signals.GROUPS, REGIMES, settings)
         self._regrets: dict[str, list[float]] = {}
-        self._claimed = Claims()
+        self._claim_counts = Claims()
         self._learned: dict[str, Learned] = {}
 
     def observe(self, event: DomainEvent, at: int) -> None:
@@ -251,7 +251,7 @@ class Learning:
 
     def _count(self, event: OutcomeScored, at: int) -> None:
         self.learner.take(outcome_of(event, at))
-        self._claimed.take(event)
+        self._claim_counts.take(event)
         self._learned.clear()
         if event.source is OutcomeSource.EXIT:
             for name, regret in event.horizons.items():
@@ -288,7 +288,7 @@ class Learning:
                 if (count := self._regrets.get(name, [0.0, 0.0])[0])
                 for total in [self._regrets[name][1]]
             ),
-            self._claimed.read(),
+            self._claim_counts.read(),
         )
 
     def view(self, at: int) -> LearningView | None:
@@ -330,7 +330,7 @@ class Learning:
         saved = msgspec.msgpack.encode(self.learner.state())
         digest = hashlib.sha256(saved).hexdigest()
         following, claims = self._following.saved, self._claims
-        counts = dict(self._claimed.state())
+        counts = dict(self._claim_counts.state())
         return LearningState(saved, digest, self._trades.saved, following, claims, self._regrets, self._begun, counts)
 
     def restore(self, state: LearningState, /) -> None:
@@ -343,7 +343,7 @@ class Learning:
                 raise ValueError("the saved learner is damaged")
             self.learner.restore(msgspec.msgpack.decode(state.learner, type=LearnerState))
             self._regrets = state.regrets
-            self._claimed.restore(state.claim_counts)
+            self._claim_counts.restore(state.claim_counts)
         except ValueError as error:
             self.broken = str(error)
 

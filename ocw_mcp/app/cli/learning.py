@@ -65,7 +65,8 @@ def show(source: _Source, as_json: options.JsonOption = False) -> None:
     """
     from msgspec import to_builtins
 
-    from ocw_mcp.app.learning.outcomes import last_regime, learn, read_outcomes
+    from ocw_mcp.app.learning.outcomes import claims_among, last_regime, learn, read_outcomes
+    from ocw_mcp.render.learning_text import claim_lines
 
     outcomes = read_outcomes(source)
     learned = learn(outcomes).read(last_regime(outcomes))
@@ -75,7 +76,9 @@ def show(source: _Source, as_json: options.JsonOption = False) -> None:
         f"weight {each.weight:+.3f} {each.trust}"
         for each in learned.signals
     ]
-    print_result(to_builtins(learned), lines, as_json)
+    claims = claims_among(outcomes)
+    lines += claim_lines(claims)
+    print_result(to_builtins(learned) | {"claims": to_builtins(claims)}, lines, as_json)
 
 
 @learning.command()

@@ -10,11 +10,12 @@ import msgspec
 from ocw_mcp.adapters.store.database import journal_events
 from ocw_mcp.adapters.store.directory import OUTCOMES, prepare
 from ocw_mcp.adapters.store.reader import ask_book
+from ocw_mcp.core.learning.claims import Claims
 from ocw_mcp.core.learning.learner import Learner, LearningSettings
 from ocw_mcp.core.signals import GROUPS
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.events import JournalEvent
-from ocw_mcp.domain.learning import REGIMES, UNKNOWN_REGIME
+from ocw_mcp.domain.learning import REGIMES, UNKNOWN_REGIME, LearnedClaim
 from ocw_mcp.domain.learning_events import OutcomeImported, OutcomeScored
 from ocw_mcp.engine.learning import SEED, outcome_of
 
@@ -146,6 +147,14 @@ def learn(outcomes: Iterable[TimedOutcome], *, counterfactuals: bool = True) -> 
     for at, outcome in outcomes:
         learner.take(outcome_of(outcome, at))
     return learner
+
+
+def claims_among(outcomes: Iterable[TimedOutcome]) -> tuple[LearnedClaim, ...]:
+    """Return what the deciders of trades said that they used, and how often it was right."""
+    claims = Claims()
+    for each in outcomes:
+        claims.take(each.outcome)
+    return claims.read()
 
 
 def last_regime(outcomes: Sequence[TimedOutcome]) -> str:
