@@ -6,6 +6,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from ocw_mcp.app.learning.outcomes import TimedOutcome, learn
 from ocw_mcp.core.signals import GROUPS, SIGNALS
 from ocw_mcp.core.strategy import proposed_stop
 from ocw_mcp.domain import events
@@ -109,6 +110,8 @@ async def test_journal_rebuilds_the_learner_exactly(counterfactuals: bool) -> No
     other.learning.rebuild((each.at, each.event) for each in book.store.domain)
     assert other.learning.state().learner == book.engine.learning.state().learner
     assert other.learning.learned(book.engine.now) == book.engine.learning.learned(book.engine.now)
+    shown = learn([TimedOutcome(*each) for each in scored(book.store)], counterfactuals=counterfactuals)
+    assert shown.state() == book.engine.learning.learner.state()
     saved = Engine(book.config)
     saved.restore(book.engine.state())
     assert saved.learning.learned(book.engine.now) == book.engine.learning.learned(book.engine.now)

@@ -58,7 +58,13 @@ def report(
 
 
 @learning.command()
-def show(source: _Source, as_json: options.JsonOption = False) -> None:
+def show(
+    source: _Source,
+    counterfactuals: Annotated[
+        bool, option("--counterfactuals", "Learn also from decisions without a trade, as with that policy.")
+    ] = False,
+    as_json: options.JsonOption = False,
+) -> None:
     """Show what a book, or an exported file, has learned.
 
     The same learner is built again from the outcomes.
@@ -69,7 +75,7 @@ def show(source: _Source, as_json: options.JsonOption = False) -> None:
     from ocw_mcp.render.learning_text import claim_lines
 
     outcomes = read_outcomes(source)
-    learned = learn(outcomes).read(last_regime(outcomes))
+    learned = learn(outcomes, counterfactuals=counterfactuals).read(last_regime(outcomes))
     lines = [f"{learned.trades} trades, {learned.counterfactuals} decisions without a trade, regime {learned.regime}"]
     lines += [
         f"{each.name:<16} {each.group:<12} {each.mean:.3f} ({each.low:.3f} to {each.high:.3f}) n {each.evidence:6.1f} "

@@ -140,8 +140,8 @@ def imported_outcomes(directory: Path) -> tuple[OutcomeImported, ...]:
     return tuple(OutcomeImported(at, outcome) for at, outcome in read_outcomes(path, same_signals=True))
 
 
-def learn(outcomes: Iterable[TimedOutcome], *, counterfactuals: bool = True) -> Learner:
-    """Return the learner of outcomes in their order."""
+def learn(outcomes: Iterable[TimedOutcome], *, counterfactuals: bool = False) -> Learner:
+    """Return the learner of outcomes in their order, as an engine with this policy has it."""
     weight = LearningSettings().counterfactual_weight if counterfactuals else 0.0
     learner = Learner(GROUPS, REGIMES, LearningSettings(seed=SEED, counterfactual_weight=weight))
     for at, outcome in outcomes:

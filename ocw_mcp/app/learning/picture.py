@@ -16,7 +16,7 @@ POINTS: Final = 60
 
 def trace(outcomes: list[TimedOutcome], regime: str) -> tuple[list[int], dict[str, list[tuple[float, float, float]]]]:
     """Return times (ms), and mean and bounds of each signal's reliability in a regime at these times."""
-    step, learner = max(1, len(outcomes) // POINTS), learn([])
+    step, learner = max(1, len(outcomes) // POINTS), learn([], counterfactuals=True)
     times, lines = list[int](), {name: list[tuple[float, float, float]]() for name in GROUPS}
     for number, (at, outcome) in enumerate(outcomes, 1):
         learner.take(outcome_of(outcome, at))
