@@ -8,7 +8,7 @@ import typer
 from ocw_mcp.app.cli import options
 from ocw_mcp.app.cli.options import group, one_of, option, print_result
 
-learning = group("Show what a book has learned, and compare the rules with and without learning.")
+learning = group("Show what a book has learned, and what learning gains.")
 _Source = Annotated[Path, typer.Argument(help="The state directory of a book, or a file of outcomes.")]
 
 
@@ -29,7 +29,10 @@ def report(
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Run the rules with and without learning, and show the paired difference with its interval."""
+    """Compare the rules with and without learning on a market.
+
+    The difference is paired, and has an interval.
+    """
     from ocw_mcp.app.drawing import require_png_or_svg
     from ocw_mcp.app.learning import compare
     from ocw_mcp.app.learning.picture import draw
@@ -56,7 +59,10 @@ def report(
 
 @learning.command()
 def show(source: _Source, as_json: options.JsonOption = False) -> None:
-    """Show what follows from the outcomes of a book, or of an exported file: the same learner is built again."""
+    """Show what was learned from the outcomes of a book.
+
+    The same learner is built again from them; an exported file has them, too.
+    """
     from msgspec import to_builtins
 
     from ocw_mcp.app.learning.outcomes import last_regime, learn, read_outcomes
@@ -74,7 +80,10 @@ def show(source: _Source, as_json: options.JsonOption = False) -> None:
 
 @learning.command()
 def export(source: _Source, to: Annotated[Path, typer.Argument(help="The file to write; it must be new.")]) -> None:
-    """Write the outcomes of a book into a file, from which `ocw learning show` learns the same."""
+    """Write the outcomes of a book into a new file.
+
+    `ocw learning show` learns the same from it.
+    """
     from ocw_mcp.app.cli.tables import terminal
     from ocw_mcp.app.learning.outcomes import read_outcomes, write_outcomes
 
