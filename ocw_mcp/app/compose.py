@@ -10,6 +10,7 @@ from ocw_mcp.app.exchange_access import VENUE, ExchangeAccess
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.core.market.market import timeframes
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.learning_events import OutcomeImported
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import ATTACHED, CLAUDE
 from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, ExchangeVenue, Feed, LiveFeed, MacroCalendar, Store
@@ -47,10 +48,12 @@ class WiredRun:
         make_decider: Callable[[Clock], Decider] | None = None,
         access: ExchangeAccess | None = None,
         macro: MacroCalendar | None = None,
+        imported: tuple[OutcomeImported, ...] = (),
     ) -> None:
         """`make_decider` makes the decider of Claude or of a strategy; the default is the function `decider`.
 
         `access` is the account of a demo or live run; without it the run is on paper, and no part of it has a key.
+        A new book begins with the outcomes `imported`.
         """
         market = feed.identity
         self.stamp = stamp(feed, access)
@@ -76,6 +79,7 @@ class WiredRun:
             strict=policies.strict,
             live=live,
             mode=self.stamp.mode,
+            imported=imported,
         )
         self.engine = Engine(self.config)
         self.store, self.feed = store, feed

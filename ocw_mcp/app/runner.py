@@ -29,6 +29,7 @@ from ocw_mcp.app import picture
 from ocw_mcp.app.compose import WiredRun, book_id, decider, require_timeframes, stamp
 from ocw_mcp.app.drawing import require_png
 from ocw_mcp.app.exchange_access import ExchangeAccess
+from ocw_mcp.app.learning.outcomes import imported_outcomes
 from ocw_mcp.app.markets import market_end
 from ocw_mcp.app.narrator import TICK_MS, RunMoment, RunProgress
 from ocw_mcp.app.outside import Outside
@@ -141,6 +142,10 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             else:
                 log.error("the strategy failed, and the wake is a HOLD", exc_info=error)
 
+        # A book that has begun has them in its state.
+        imported = imported_outcomes(directory) if store.checkpoint() is None else ()
+        if imported and job.policies.policies.learning.mode == "off":
+            warn(f"the {len(imported)} imported outcomes are not used, because learning.mode is off")
         make_decider = _decider_factory(job, kept, store, failed)
         book = WiredRun(
             job.feed,
@@ -155,6 +160,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             make_decider,
             job.access,
             job.outside.macro,
+            imported,
         )
         if job.record_to is not None:
             # Only a recorded run needs the replay, which this module imports.

@@ -19,6 +19,8 @@ class SignalsRecorded(DomainEvent, frozen=True, tag="signals.recorded"):
     """The value of each known signal, −1..1, above 0 for a rising price."""
     claimed: Mapping[str, float] = {}
     """The weights of the signals that the decider named."""
+    choices: Mapping[str, float] = {}
+    """The value of each meta-parameter that the entry shows."""
 
 
 class OutcomeScored(DomainEvent, frozen=True, tag="outcome.scored"):
@@ -41,3 +43,11 @@ class OutcomeScored(DomainEvent, frozen=True, tag="outcome.scored"):
     claimed: Mapping[str, float] = {}
     choices: Mapping[str, float] = {}
     """The value of each meta-parameter with which the trade was made."""
+
+
+class OutcomeImported(DomainEvent, frozen=True, tag="outcome.imported"):
+    """An outcome of another book, with which a new book begins."""
+
+    known_at: int
+    """The time (ms) at which the other book knew it."""
+    outcome: OutcomeScored

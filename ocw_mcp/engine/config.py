@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
+from ocw_mcp.domain.learning_events import OutcomeImported
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.state import Mode
@@ -33,6 +34,8 @@ class EngineConfig(msgspec.Struct, frozen=True):
     mode: Mode = Mode.PAPER
     fallback: bool = False
     """Whether the built-in rules replace a missing decision of the agent; true for models, whose calls cost money."""
+    imported: tuple[OutcomeImported, ...] = ()
+    """The outcomes of another book that a new book begins with."""
 
     @property
     def on_exchange(self) -> bool:

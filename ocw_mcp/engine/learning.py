@@ -35,13 +35,14 @@ from ocw_mcp.domain.learning import (
     OutcomeExclusion,
     OutcomeSource,
 )
-from ocw_mcp.domain.learning_events import OutcomeScored, SignalsRecorded
+from ocw_mcp.domain.learning_events import OutcomeImported, OutcomeScored, SignalsRecorded
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.orders import NOBODY, RULES, Purpose, Side
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.engine.entry_choices import OBSERVED, entry_choices
 from ocw_mcp.engine.following import Followed, Following, FollowingState
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.open_trades import Closed, OpenTrades, OpenTradesState
@@ -64,6 +65,8 @@ class LearningState(msgspec.Struct):
     following: FollowingState
     claims: dict[str, dict[str, float]]
     regrets: dict[str, list[float]]
+    begun: bool = False
+    """Whether the book has begun: it then has the outcomes that it was to begin with."""
 
 
 class Learning:
@@ -77,7 +80,8 @@ class Learning:
         self._claims: dict[str, dict[str, float]] = {}
         self._candle = max(HOUR, guard.manager.config.interval)
         """The candles (ms) with which decisions without a trade are followed."""
-        self._begin()
+        self._begun = False
+        self._reset()
         self.broken = ""
         """Why the saved learner could not be restored; empty unless it has to be rebuilt."""
         handlers: dict[type[DomainEvent], Callable[[Any, int], None]] = {
@@ -91,10 +95,18 @@ class Learning:
             events.ExitDecided: lambda event, at: self._trades.saved.rules.__setitem__(event.symbol, event.rule),
             events.PositionClosed: self._on_close,
             OutcomeScored: self._count,
+            OutcomeImported: lambda event, at: self._count(event.outcome, event.known_at),
         }
         self._handlers = handlers if self._policy.mode != "off" else {}
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Record the outcomes of another book that a new book begins with. A book that has begun changes nothing."""
+        if not self._begun and self._policy.mode != "off":
+            for each in self._config.imported:
+                self._manager.effects.record(each)
+        self._begun = True
+
+    def _reset(self) -> None:
         weight = LearningSettings().counterfactual_weight if self._policy.counterfactuals else 0.0
         settings = LearningSettings(seed=SEED, counterfactual_weight=weight)
         self.learner = Learner(signals.GROUPS, REGIMES, settings)
@@ -140,13 +152,17 @@ class Learning:
         intent = event.intent
         if intent.purpose is not Purpose.ENTRY or self._trades.knows(event):
             return
+        seen = take_readings(self._market, self._guard, (intent.symbol,), at)
+        view = seen.symbols[intent.symbol]
+        scored = msgspec.structs.replace(seen, learning=self.view(at)) if self._policy.mode == "act" else seen
         recorded = SignalsRecorded(
             event.ref,
             intent.symbol,
             self._regime(at),
             1 if intent.side is Side.BUY else -1,
-            self._read(intent.symbol, at),
+            signals.read_all(view, seen),
             self._claims.pop(intent.idempotency_key, {}),
+            entry_choices(intent, view, scored, self._config.policies),
         )
         self._trades.entered(recorded)
         self._manager.effects.record(recorded)
@@ -258,6 +274,7 @@ class Learning:
             tuple(
                 LearnedChoice(each.parameter, each.value, each.best, sum(arm.evidence for arm in each.arms))
                 for each in choices.values()
+                if each.parameter in OBSERVED
             ),
             tuple(
                 LearnedExits(name, total / count, round(count))
@@ -305,13 +322,14 @@ class Learning:
         """Return all that must survive a restart."""
         saved = msgspec.msgpack.encode(self.learner.state())
         digest = hashlib.sha256(saved).hexdigest()
-        return LearningState(saved, digest, self._trades.saved, self._following.saved, self._claims, self._regrets)
+        following, claims = self._following.saved, self._claims
+        return LearningState(saved, digest, self._trades.saved, following, claims, self._regrets, self._begun)
 
     def restore(self, state: LearningState, /) -> None:
         """Restore a state that `state` returned. A learner that is damaged, or not as it is now, becomes `broken`."""
         self._trades.saved, self._following.saved = state.trades, state.following
-        self._claims = state.claims
-        self._begin()
+        self._claims, self._begun = state.claims, state.begun
+        self._reset()
         try:
             if hashlib.sha256(state.learner).hexdigest() != state.digest:
                 raise ValueError("the saved learner is damaged")
@@ -322,9 +340,11 @@ class Learning:
 
     def rebuild(self, recorded: Iterable[tuple[int, DomainEvent]]) -> int:
         """Learn again from the journal's events in their order, each with its time (ms). Return their number."""
-        self._begin()
+        self._reset()
         self.broken, count = "", 0
         for at, event in recorded:
+            if isinstance(event, OutcomeImported):
+                at, event = event.known_at, event.outcome
             if isinstance(event, OutcomeScored):
                 self._count(event, at)
                 count += 1

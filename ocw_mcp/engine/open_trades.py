@@ -175,5 +175,6 @@ class OpenTrades:
             excluded=trade.excluded,
             cause=trade.cause or rule,
             claimed={} if seen is None else seen.claimed,
+            choices={} if seen is None else seen.choices,
         )
         return Closed(trade, outcome)

@@ -111,6 +111,7 @@ class Engine:
             self._effects.record(PoliciesLoaded(policies.name, self.config.policy_hash, self.config.prompts_hash))
             # A changed daily loss limit applies to the current day, and a flat book would not check it before an entry.
             self._watch()
+        self.learning.begin()
         for timer, at in sorted(self._effects.timers.items()):
             self._effects.set_timer(timer, at)
         if (asked := self.decisions.open_request) is not None:

@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.app.learning.compare import FEWEST_DAYS, paired
-from ocw_mcp.app.learning.outcomes import TimedOutcome, learn, read_outcomes, write_outcomes
-from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.app.learning.outcomes import TimedOutcome, import_outcomes, learn, read_outcomes, write_outcomes
+from ocw_mcp.app.policy_loader import load_policies, load_prompts
+from ocw_mcp.app.runner import Job, run
+from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.learning import OutcomeExclusion, OutcomeSource
 from ocw_mcp.domain.learning_events import OutcomeScored
-from ocw_mcp.domain.time import DAY
+from ocw_mcp.domain.time import DAY, MINUTE
+from tests.support.examples import some
 
 
 def equity(daily: list[float]) -> dict[str, float]:
@@ -63,5 +68,60 @@ def test_an_exported_file_teaches_the_same(tmp_path: Path) -> None:
 def test_another_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.txt"
     path.write_text("hello\n")
-    with pytest.raises(SettingsError, match="no file of outcomes"):
+    with pytest.raises(SettingsError, match=r"other.txt is no file of outcomes"):
         read_outcomes(path)
+
+
+@pytest.mark.parametrize("damage", some(range(40), 5))
+def test_a_damaged_file_is_refused(tmp_path: Path, damage: int) -> None:
+    path = tmp_path / "outcomes.jsonl"
+    write_outcomes(path, outcomes())
+    data = path.read_bytes()
+    place = len(data) * (damage + 1) // 42
+    other = bytes([data[place] ^ 1])
+    for damaged in (data[:place], data[:place] + other + data[place + 1 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(SettingsError, match=r"outcomes.jsonl is"):
+            read_outcomes(path, same_signals=True)
+
+
+def known() -> list[TimedOutcome]:
+    """Outcomes of signals that this version has."""
+    values = {"rsi_1h": 0.5, "funding": -0.4}
+    return [each._replace(outcome=msgspec.structs.replace(each.outcome, values=values)) for each in outcomes()]
+
+
+def test_outcomes_of_other_signals_are_not_imported(tmp_path: Path) -> None:
+    path, new = tmp_path / "outcomes.jsonl", tmp_path / "new"
+    write_outcomes(path, outcomes())
+    with pytest.raises(SettingsError, match=r"other signals .* an_old_signal differ"):
+        import_outcomes(path, new)
+    header, body = path.read_text().split("\n", 1)
+    path.write_text(header.replace('"rsi_1h":"reversion"', '"rsi_1h":"trend"') + "\n" + body)
+    with pytest.raises(SettingsError, match=r"other signals .* rsi_1h"):
+        import_outcomes(path, new)
+    assert not new.exists()
+
+
+def run_book(directory: Path, minutes: int) -> None:
+    feed = SimulatedFeed(1, step=MINUTE, warmup_days=0)
+    run(Job(feed, "none", load_policies(None), load_prompts(None), minutes * MINUTE, directory, embedded=True))
+
+
+def test_an_import_gives_a_new_book_the_same_posteriors(tmp_path: Path) -> None:
+    path, first, second = tmp_path / "out.jsonl", tmp_path / "first", tmp_path / "second"
+    write_outcomes(path, known())
+    assert import_outcomes(path, first) == len(known())
+    run_book(first, 2)
+    assert read_outcomes(first) == known()
+    (first / "outcomes.jsonl").unlink()
+    run_book(first, 4)
+    assert read_outcomes(first) == known()
+    import_outcomes(first, second)
+    run_book(second, 2)
+    assert learn(read_outcomes(second)).state() == learn(known()).state()
+    with pytest.raises(BookError, match="has begun"):
+        import_outcomes(path, second)
+    import_outcomes(path, tmp_path / "third")
+    with pytest.raises(SettingsError, match="choose the name of a new file"):
+        import_outcomes(path, tmp_path / "third")

@@ -13,11 +13,13 @@ from ocw_mcp.domain.errors import BookBusy, BookError
 
 LOCK = "lock"
 LOCK_OWNER = "lock.pid"
+OUTCOMES = "outcomes.jsonl"
+"""The outcomes of another book, with which a new book begins."""
 
 _ALLOWED_WITHOUT_A_BOOK = frozenset(
     {
         *(".env", LOCK, LOCK_OWNER, "commands", "HALT", "passphrase", "tokens.json", "serve.json", "engine.log"),
-        *("keys.json", "mandate.json"),
+        *("keys.json", "mandate.json", OUTCOMES),
     }
 )
 

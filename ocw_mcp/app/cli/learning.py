@@ -8,7 +8,7 @@ import typer
 from ocw_mcp.app.cli import options
 from ocw_mcp.app.cli.options import group, one_of, option, print_result
 
-learning = group("Show what a book has learned, and what learning gains.")
+learning = group("What a book has learned, and whether it helps the rules.")
 _Source = Annotated[Path, typer.Argument(help="The state directory of a book, or a file of outcomes.")]
 
 
@@ -29,9 +29,9 @@ def report(
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Compare the rules with and without learning on a market.
+    """Compare the rules with and without learning.
 
-    The difference is paired, and has an interval.
+    It shows the paired difference with its interval.
     """
     from ocw_mcp.app.drawing import require_png_or_svg
     from ocw_mcp.app.learning import compare
@@ -59,9 +59,9 @@ def report(
 
 @learning.command()
 def show(source: _Source, as_json: options.JsonOption = False) -> None:
-    """Show what was learned from the outcomes of a book.
+    """Show what a book, or an exported file, has learned.
 
-    The same learner is built again from them; an exported file has them, too.
+    The same learner is built again from the outcomes.
     """
     from msgspec import to_builtins
 
@@ -80,7 +80,7 @@ def show(source: _Source, as_json: options.JsonOption = False) -> None:
 
 @learning.command()
 def export(source: _Source, to: Annotated[Path, typer.Argument(help="The file to write; it must be new.")]) -> None:
-    """Write the outcomes of a book into a new file.
+    """Write the outcomes of a book into a file.
 
     `ocw learning show` learns the same from it.
     """
@@ -90,3 +90,19 @@ def export(source: _Source, to: Annotated[Path, typer.Argument(help="The file to
     outcomes = read_outcomes(source)
     write_outcomes(to, outcomes)
     terminal().print(f"{len(outcomes)} outcomes are in {to.name}")
+
+
+@learning.command("import")
+def import_(
+    source: _Source,
+    state: Annotated[Path, typer.Argument(help="The state directory of a new book; it is created.")],
+) -> None:
+    """Begin a new book with the outcomes of another one.
+
+    The other one is a state directory or an exported file.
+    """
+    from ocw_mcp.app.cli.tables import terminal
+    from ocw_mcp.app.learning.outcomes import import_outcomes
+
+    count = import_outcomes(source, state)
+    terminal().print(f"the next run with --state {state} begins a book with {count} outcomes")

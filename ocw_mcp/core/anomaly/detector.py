@@ -126,7 +126,6 @@ class AnomalyDetector:
                 self.test(0, row)
             return
         columns = tuple(int(place) for place in np.flatnonzero(known))
-        found = distances(windows, table[-fresh:, known], centre, deviations).values
         measured = []
         for places in (columns, _CANDLES) if set(columns) > set(_CANDLES) else (columns,):
             part = [columns.index(place) for place in places]
