@@ -11,6 +11,7 @@ pytestmark = pytest.mark.slow
 RUNS = [*((seed, "exchange") for seed in range(1, 6)), (6, "spot"), (7, "paper")]
 
 
+@pytest.mark.requirement("V01")
 @pytest.mark.parametrize(("seed", "venue"), RUNS)
 def test_book_killed_at_random_breaks_no_oracle(seed: int, venue: str, tmp_path: Path) -> None:
     outcome = soak(seed, 2 / 24, 5, tmp_path / "book", venue)
