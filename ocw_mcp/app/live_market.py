@@ -13,7 +13,7 @@ import msgspec
 from ocw_mcp.adapters.binance.hosts import hosts_of
 from ocw_mcp.adapters.binance.network import NetworkTransport
 from ocw_mcp.adapters.binance.weights import Weights
-from ocw_mcp.adapters.feeds.binance.clock import ExchangeClock
+from ocw_mcp.adapters.feeds.binance.clock import FeedClock
 from ocw_mcp.adapters.feeds.binance.exchange_info import fetch_info
 from ocw_mcp.adapters.feeds.binance.feed import INTERVALS, BinanceFeed
 from ocw_mcp.adapters.feeds.binance.rest import RestClient, back_off_s
@@ -165,7 +165,7 @@ def ask_exchange(product: Product, symbols: Sequence[str], loopback: str | None)
     async def ask() -> ExchangeState:
         transport = NetworkTransport(hosts, machine.present, machine.speed)
         rest = RestClient(transport, product, Random().random)
-        clock = ExchangeClock(transport, rest, product)
+        clock = FeedClock(transport, rest, product)
         try:
             await clock.measure()
             info = await fetch_info(rest, product, symbols, paper_brackets)

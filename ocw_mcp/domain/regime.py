@@ -77,7 +77,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
     states: int
     log_likelihood: float | None
-    """Of the scaled rows: the values of different numbers of states compare, but not those of different rows."""
+    """The value for the scaled rows: it compares between numbers of states, but not between rows."""
     parameters: int
     bic: float | None
     """−2 × log likelihood + parameters × ln(rows)."""

@@ -22,7 +22,7 @@ class EffectBuffer(Stateful[dict[Timer, int]]):
         self.now = -1
         """Engine time (ms) of the step under way."""
         self.observers: list[Callable[[DomainEvent, int], None]] = []
-        """They take each event that is recorded, and its time (ms)."""
+        """The functions that get each event that is recorded, and its time (ms)."""
 
     @property
     def timers(self) -> dict[Timer, int]:

@@ -48,7 +48,7 @@ class Outlook:
         self._policy = config.policies.scale
         self.follower = RegimeFollower(config, effects)
         self.anomalies = Anomalies(config.symbols, wakes=config.policies.gate.anomaly < 1)
-        self._macro: MacroReading | Unknown = Unknown("no macro source is configured")
+        self._macro: MacroReading | Unknown = Unknown("no macro source is read (settings OUTSIDE and MACRO_DIR)")
         self._context: tuple[ContextItem, ...] = ()
 
     def take(self, seen: OutlookSeen) -> None:

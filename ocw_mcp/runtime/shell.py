@@ -96,7 +96,7 @@ class Shell:
         self._ended = False
         self.timers: dict[steps.Timer, int] = {}
         self.stopping = asyncio.Event()
-        """It is set when the run is to end, and then no decision is waited for."""
+        """Set when the run is to end: then no decision is waited for."""
         self.next_due = NEVER
         """The time (ms) at which the next timer or decision is due."""
         self.asking = Asking(self)

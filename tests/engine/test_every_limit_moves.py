@@ -15,7 +15,7 @@ from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.step import Engine
 from tests.support.deciders import Scripted
 from tests.support.legs import buy, sell
-from tests.support.limit_cases import BOTH, SCENARIOS, WATCHED
+from tests.support.limit_scenarios import BOTH, SCENARIOS, WATCHED
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Commands, Run, policies
 from tests.support.scenarios import Scenario, together, with_leverage

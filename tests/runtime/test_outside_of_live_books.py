@@ -75,6 +75,6 @@ async def test_killed_live_book_repeats_the_reports_that_it_had() -> None:
         await resumed.go()
         assert [each.reading for each in resumed.events(MacroRead)] == known
         had.append(bool(known))
-        expected = READING if known else Unknown("no macro source is configured")
+        expected = READING if known else Unknown("no macro source is read (settings OUTSIDE and MACRO_DIR)")
         assert resumed.engine.account.outlook.macro(START) == expected
     assert any(had)

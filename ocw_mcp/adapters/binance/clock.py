@@ -24,7 +24,7 @@ class _Time(msgspec.Struct):
 
 
 class ServerClock:
-    """The exchange's time, and the offset of the machine from it."""
+    """The exchange's time, and the offset of the machine from it; feed and venue each measure it by their client."""
 
     def __init__(self, machine_ms: Callable[[], int]) -> None:
         """`machine_ms` returns the time of the machine, ms."""

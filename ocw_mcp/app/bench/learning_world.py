@@ -54,7 +54,7 @@ class World(Struct, frozen=True):
     misleading: float = 0.06
     """The part of signals with its opposite."""
     correlation: float = 0.1
-    """Of the signals of a group."""
+    """The correlation of the signals of a group."""
 
 
 class Step(NamedTuple):

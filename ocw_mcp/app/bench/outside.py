@@ -62,7 +62,7 @@ async def _measured(*, with_sources: bool) -> tuple[dict[str, dict[str, float]],
 
 
 class _AtOnce:
-    """A source that wants to be read again at once, also after a failure."""
+    """A source that is read again at once, also after a failure."""
 
     def __init__(self, reader: OutsideReader) -> None:
         self._reader = reader
@@ -81,7 +81,7 @@ def _later() -> Callable[[], int]:
 
 @asynccontextmanager
 async def _server() -> AsyncIterator[tuple[str, dict[str, int]]]:
-    """Yield the address of a server in a process of its own machine's loopback, and its counts by path."""
+    """Yield the address of a server on this machine, and its counts of requests by path."""
     asked: dict[str, int] = {}
     large = f'<rss version="2.0"><channel>{"".join(map(_ITEM.format, range(9_000)))}</channel></rss>'.encode()[:LARGEST]
     deep = b'<rss version="2.0"><channel>' + b"<a>" * (LARGEST // 4)

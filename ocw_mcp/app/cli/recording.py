@@ -104,8 +104,12 @@ _ARCHIVE = Annotated[
 _STATE = Annotated[
     Path | None, state_option(f"The book's state directory, or {STATE}; the default is DIR/book, which is kept.")
 ]
+_FOR = Annotated[
+    str | None, option("--for", "Market time to record, from the beginning: 24h, 7d. The default is until a stop.")
+]
 _OWN = {name: each for name, each in _RUN.items() if name not in _LEFT_OUT}
 _OWN["state"] = _RUN["state"].replace(annotation=_STATE)
+_OWN["for_"] = _RUN["for_"].replace(annotation=_FOR)
 record.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
     [
         inspect.Parameter("directory", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=_DIRECTORY),

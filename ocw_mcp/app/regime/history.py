@@ -19,7 +19,10 @@ from ocw_mcp.domain.unknown import Unknown
 
 SURE = 0.99
 """The probability of a state from which a reading counts as sure."""
-USE = "a book reads the regime of the symbol scale.regime_symbol, and [scale] multiplies its size limits by the level"
+USE = (
+    "a book reads the regime of the symbol scale.regime_symbol, and the factor of its level in [scale] multiplies its "
+    "size limits"
+)
 
 
 class RegimeDay(NamedTuple):

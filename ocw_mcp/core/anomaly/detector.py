@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from ocw_mcp.core.anomaly.distance import Floats, distance, distances, scales
+from ocw_mcp.core.anomaly.distance import MAD_OF_NORMAL, MEAN_DEVIATION_OF_NORMAL, Floats, distance, distances, scales
 from ocw_mcp.core.anomaly.features import CANDLE_FEATURES, NAMES, Row
 from ocw_mcp.domain.anomaly import PAST, AnomalyReading
 from ocw_mcp.domain.unknown import Unknown
@@ -32,6 +32,7 @@ _CANDLES: Final = tuple(range(CANDLE_FEATURES))
 MOST_WAITING: Final = 48
 """The most rows whose distances wait to be measured."""
 UPDATE_EVERY: Final = 24
+"""The rows between two updates of the scales of `is_far`."""
 FAR: Final = 2.5
 """The distance of a feature from its centre, in robust deviations, from which a row may be unusual."""
 
@@ -126,7 +127,6 @@ class AnomalyDetector:
                 self.test(0, row)
             return
         columns = tuple(int(place) for place in np.flatnonzero(known))
-        found = distances(windows, table[-fresh:, known], centre, deviations).values
         measured = []
         for places in (columns, _CANDLES) if set(columns) > set(_CANDLES) else (columns,):
             part = [columns.index(place) for place in places]
@@ -202,5 +202,5 @@ def _scale(column: Sequence[float | None]) -> tuple[float, float] | None:
         return None
     centre = values[len(values) // 2]
     sizes = sorted(abs(value - centre) for value in values)
-    middle = 1.4826 * sizes[len(sizes) // 2]
-    return centre, middle if middle > 0 else 1.2533 * sum(sizes) / len(sizes)
+    middle = MAD_OF_NORMAL * sizes[len(sizes) // 2]
+    return centre, middle if middle > 0 else MEAN_DEVIATION_OF_NORMAL * sum(sizes) / len(sizes)

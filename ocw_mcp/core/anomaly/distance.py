@@ -15,8 +15,10 @@ Floats = npt.NDArray[np.float64]
 
 CUT: Final = 5.0
 """The scaled size (median absolute deviations of a normal distribution) at which values of the window are cut."""
-_MAD_OF_NORMAL: Final = 1.4826
-_MEAN_DEVIATION_OF_NORMAL: Final = 1.2533
+MAD_OF_NORMAL: Final = 1.4826
+"""The standard deviation of a normal distribution, in median absolute deviations."""
+MEAN_DEVIATION_OF_NORMAL: Final = 1.2533
+"""The same in mean absolute deviations."""
 
 
 class Distances(NamedTuple):
@@ -34,8 +36,8 @@ def scales(windows: Floats) -> tuple[Floats, Floats]:
     """
     centre = np.median(windows, axis=-2)
     sizes = np.abs(windows - centre[..., None, :])
-    middle = np.median(sizes, axis=-2) * _MAD_OF_NORMAL
-    return centre, np.where(middle > 0, middle, sizes.mean(axis=-2) * _MEAN_DEVIATION_OF_NORMAL)
+    middle = np.median(sizes, axis=-2) * MAD_OF_NORMAL
+    return centre, np.where(middle > 0, middle, sizes.mean(axis=-2) * MEAN_DEVIATION_OF_NORMAL)
 
 
 def distances(windows: Floats, rows: Floats, centre: Floats, deviations: Floats) -> Distances:

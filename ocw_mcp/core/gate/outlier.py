@@ -170,9 +170,10 @@ class PriceMoves:
         for begin, square, channel in in_shares:
             move = log - logs[begin]
             if move * move >= square and self._reports(channel, move / math.sqrt(square), at):
-                text = f"{math.expm1(move):+.2%}"
-                if not found or found[-1].detail != text:
-                    found.append(Outlier(channel.name, channel.span, text))
+                # Both channels of a share may report the same move.
+                outlier = Outlier(channel.name, channel.span, f"{math.expm1(move):+.2%}")
+                if found[-1:] != [outlier]:
+                    found.append(outlier)
         if not state.tested:
             state.tested, state.anchor, anchor = True, log, log
         if anchor is not None and not self._fall < log - anchor < self._rise:

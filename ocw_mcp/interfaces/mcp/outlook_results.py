@@ -36,7 +36,7 @@ class RegimeOut(BaseModel):
     expected_days: float | None
     """The days until the market is expected to leave the level; null if it never is."""
     volatility: float
-    """Of 14 days, as a share a year."""
+    """The realised volatility of 14 days, as a share a year."""
     fitted: Time
     """The last close from which the model was fitted."""
 

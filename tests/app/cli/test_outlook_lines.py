@@ -23,7 +23,7 @@ def test_status_and_watch_show_why_size_limits_are_scaled(ocw: Ocw, desk: Path) 
     for command in ("status", "watch"):
         said = " ".join(ocw(command, "--state", desk).out.split())
         assert "size limits ×" in said
-        assert "macro unknown: no macro source is configured" in said
+        assert "macro unknown: no macro source is read (settings OUTSIDE and MACRO_DIR)" in said
 
 
 def test_status_of_a_book_of_an_earlier_version_lacks_the_scale(desk: Path) -> None:

@@ -111,6 +111,11 @@ def test_outliers_agree_with_a_naive_oracle(
     assert found == by_hand(closes, LONGER, untested)
 
 
+def test_equal_moves_over_two_spans_are_both_reported() -> None:
+    closes = dict(enumerate(walk(1_000, 114, 0.002)))
+    assert reported(closes, LONGER) == by_hand(closes, LONGER)
+
+
 def test_the_oracle_sees_all_kinds_of_channels() -> None:
     found = by_hand(dict(enumerate(walk(1_800, 7, 0.002))), LONGER)
     assert set[str]().union(*found.values()) == {"3m", "5m", "15m", "20m", "50m"}

@@ -11,7 +11,7 @@ from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.policies import Policies
 from tests.support.accounts import CALM, ETH
 from tests.support.entries import APPROVAL, LIMITED, LONG, account, refusal, under
-from tests.support.limit_cases import CASES, TOLD, Case
+from tests.support.limit_cases import CASES, EACH_LIMIT, Case
 
 
 def verdicts(policies: Policies, intent: OrderIntent, view: AccountView) -> tuple[Verdict, ...]:
@@ -23,8 +23,8 @@ def verdicts(policies: Policies, intent: OrderIntent, view: AccountView) -> tupl
 
 def test_each_verdict_of_a_passing_entry_shows_limit_and_actual() -> None:
     found = verdicts(LIMITED, LONG, CALM)
-    assert {each.code.value: (str(each.limit), str(each.actual)) for each in found} == TOLD
-    assert [each.code.value for each in found] == list(TOLD)
+    assert {each.code.value: (str(each.limit), str(each.actual)) for each in found} == EACH_LIMIT
+    assert [each.code.value for each in found] == list(EACH_LIMIT)
 
 
 def test_spot_verdicts_show_leverage_1_and_no_liquidation() -> None:

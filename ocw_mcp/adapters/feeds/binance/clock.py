@@ -1,4 +1,4 @@
-"""The exchange's time as the feed measures it."""
+"""The clock of the live feed, and the largest offset of the machine with which entries pass."""
 
 from typing import Final
 
@@ -11,8 +11,8 @@ LIMIT_MS: Final = 500
 """The largest offset (ms) between the machine and the exchange with which entries pass."""
 
 
-class ExchangeClock(ServerClock):
-    """A clock that asks for the time within the budget of the feed."""
+class FeedClock(ServerClock):
+    """The exchange's time, asked for within the budget of the feed."""
 
     def __init__(self, transport: Transport, rest: RestClient, product: Product) -> None:
         super().__init__(transport.now_ms)

@@ -13,7 +13,7 @@ from ocw_mcp.adapters.binance.clock import MEASURED_EVERY_S
 from ocw_mcp.adapters.binance.transport import pause
 from ocw_mcp.adapters.feeds.binance.board import Board
 from ocw_mcp.adapters.feeds.binance.candles import CandleStore
-from ocw_mcp.adapters.feeds.binance.clock import LIMIT_MS, ExchangeClock
+from ocw_mcp.adapters.feeds.binance.clock import LIMIT_MS, FeedClock
 from ocw_mcp.adapters.feeds.binance.dispatch import Dispatcher
 from ocw_mcp.adapters.feeds.binance.notices import CLOCK, Notices
 from ocw_mcp.adapters.feeds.binance.rest import Priority, RestClient
@@ -95,7 +95,7 @@ class Liveness:
         store: CandleStore,
         board: Board,
         dispatcher: Dispatcher,
-        clock: ExchangeClock,
+        clock: FeedClock,
         notices: Notices,
         loop_s: Callable[[], float],
     ) -> None:

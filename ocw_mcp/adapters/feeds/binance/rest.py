@@ -23,9 +23,9 @@ class Priority(IntEnum):
     """How a request behaves while the exchange refuses requests."""
 
     URGENT = 0
-    """It fails at once: the caller needs to know."""
+    """The request fails at once: the caller needs to know."""
     PATIENT = 1
-    """It waits until the exchange accepts requests again: history and gaps."""
+    """The request waits until the exchange accepts requests again: history and gaps."""
 
 
 class _Problem(msgspec.Struct):

@@ -10,7 +10,7 @@ from ocw_mcp.adapters.binance.transport import Transport, pause
 from ocw_mcp.adapters.binance.weights import Weights
 from ocw_mcp.adapters.feeds.binance.board import Board
 from ocw_mcp.adapters.feeds.binance.candles import CandleStore
-from ocw_mcp.adapters.feeds.binance.clock import ExchangeClock
+from ocw_mcp.adapters.feeds.binance.clock import FeedClock
 from ocw_mcp.adapters.feeds.binance.days import fetch_days
 from ocw_mcp.adapters.feeds.binance.derivatives import DerivativesMonitor
 from ocw_mcp.adapters.feeds.binance.dispatch import Dispatcher
@@ -66,7 +66,7 @@ class Session:
         product, symbols = plan.product, plan.symbols
         self._woken = asyncio.Event()
         self.rest = RestClient(transport, product, plan.jitter, weights)
-        self.clock = ExchangeClock(transport, self.rest, product)
+        self.clock = FeedClock(transport, self.rest, product)
         self.notices = Notices(self.clock.now_ms, loop.time, self._woken.set)
         self.store = CandleStore(symbols, plan.interval)
         self.board = Board(symbols, product is Product.UM, plan.tick_ms)
