@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -115,6 +116,8 @@ class Learning:
         self._regrets: dict[str, list[float]] = {}
         self._claim_counts = Claims()
         self._learned: dict[str, Learned] = {}
+        self._saved: tuple[bytes, str] | None = None
+        """The saved learner and its digest, until the next outcome."""
 
     def observe(self, event: DomainEvent, at: int) -> None:
         """Take an event that the engine records at `at` (ms)."""
@@ -253,6 +256,7 @@ class Learning:
         self.learner.take(outcome_of(event, at))
         self._claim_counts.take(event)
         self._learned.clear()
+        self._saved = None
         if event.source is OutcomeSource.EXIT:
             for name, regret in event.horizons.items():
                 known = self._regrets.setdefault(name, [0.0, 0.0])
@@ -263,33 +267,12 @@ class Learning:
         """Return what was learned, read in the regime of `at` (ms)."""
         regime = self._regime(at)
         if regime not in self._learned:
-            self._learned[regime] = self._summed(regime)
+            is_new = self.learner.is_new and not self._regrets and not self._claim_counts.state()
+            found = (
+                _known_at_first(regime) if is_new else _summed(regime, self.learner, self._regrets, self._claim_counts)
+            )
+            self._learned[regime] = found
         return self._learned[regime]
-
-    def _summed(self, regime: str) -> Learned:
-        learner = self.learner
-        found, size, choices = learner.read(regime), learner.payoffs.advise(regime), learner.choices.advise(regime)
-        return Learned(
-            regime,
-            found.trades,
-            found.counterfactuals,
-            dict(learner.excluded),
-            tuple(map(_shown, found.signals)),
-            tuple(map(_shown, found.groups)),
-            LearnedSize(size.fraction, size.win_rate, size.low_win_rate, size.win, size.loss, size.evidence),
-            tuple(
-                LearnedChoice(each.parameter, each.value, each.best, sum(arm.evidence for arm in each.arms))
-                for each in choices.values()
-                if each.parameter in OBSERVED
-            ),
-            tuple(
-                LearnedExits(name, total / count, round(count))
-                for name in HORIZONS
-                if (count := self._regrets.get(name, [0.0, 0.0])[0])
-                for total in [self._regrets[name][1]]
-            ),
-            self._claim_counts.read(),
-        )
 
     def view(self, at: int) -> LearningView | None:
         """Return what was learned and what it says about each symbol at `at` (ms).
@@ -327,8 +310,10 @@ class Learning:
 
     def state(self) -> LearningState:
         """Return all that must survive a restart."""
-        saved = msgspec.msgpack.encode(self.learner.state())
-        digest = hashlib.sha256(saved).hexdigest()
+        if self._saved is None:
+            saved = msgspec.msgpack.encode(self.learner.state())
+            self._saved = saved, hashlib.sha256(saved).hexdigest()
+        saved, digest = self._saved
         following, claims = self._following.saved, self._claims
         counts = dict(self._claim_counts.state())
         return LearningState(saved, digest, self._trades.saved, following, claims, self._regrets, self._begun, counts)
@@ -373,6 +358,38 @@ def outcome_of(event: OutcomeScored, at: int) -> Outcome:
         excluded=excluded,
         choices=dict(event.choices),
     )
+
+
+def _summed(regime: str, learner: Learner, regrets: Mapping[str, list[float]], claims: Claims) -> Learned:
+    """Return what a learner knows in a regime, with the regrets of exits and the claims of deciders."""
+    found, size, choices = learner.read(regime), learner.payoffs.advise(regime), learner.choices.advise(regime)
+    return Learned(
+        regime,
+        found.trades,
+        found.counterfactuals,
+        dict(learner.excluded),
+        tuple(map(_shown, found.signals)),
+        tuple(map(_shown, found.groups)),
+        LearnedSize(size.fraction, size.win_rate, size.low_win_rate, size.win, size.loss, size.evidence),
+        tuple(
+            LearnedChoice(each.parameter, each.value, each.best, sum(arm.evidence for arm in each.arms))
+            for each in choices.values()
+            if each.parameter in OBSERVED
+        ),
+        tuple(
+            LearnedExits(name, total / count, round(count))
+            for name in HORIZONS
+            if (count := regrets.get(name, [0.0, 0.0])[0])
+            for total in [regrets[name][1]]
+        ),
+        claims.read(),
+    )
+
+
+@cache
+def _known_at_first(regime: str) -> Learned:
+    """Return what is known in a regime without any outcome, which takes some milliseconds to compute."""
+    return _summed(regime, Learner(signals.GROUPS, REGIMES, LearningSettings(seed=SEED)), {}, Claims())
 
 
 def _shown(found: Reliability) -> LearnedReliability:

@@ -189,6 +189,11 @@ class Learner:
         return Vote(votes / total if total else 0.0, votes, parts)
 
     @property
+    def is_new(self) -> bool:
+        """Whether no outcome was counted or excluded."""
+        return not (self._trades or self._counterfactuals or self._excluded)
+
+    @property
     def excluded(self) -> Mapping[str, int]:
         """The number of outcomes that were not learned from, by cause."""
         return self._excluded
