@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from decimal import getcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ def small_market(product: Product) -> SandboxMarket:
 
 
 def test_venue_bench_measures_orders_restart_and_stops() -> None:
+    before = getcontext().copy()
     found = measure_load(SMALL, small_market, small_market(Product.UM))
+    after = getcontext()
+    assert (after.rounding, after.traps) == (before.rounding, before.traps), "ccxt rounds in a context of its own"
     wire, stops = found["wire"], found["stops"]
     assert wire["orders"] == 3
     assert 0 < wire["outbox_p50_us"] <= wire["wire_p50_us"] <= wire["wire_p99_us"]

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from statistics import median
 from typing import Any, Final
 
@@ -168,7 +168,10 @@ async def _ocw(server: OrderServer, clock: SimulatedClock) -> AsyncIterator[tupl
 
 @asynccontextmanager
 async def _ccxt(server: OrderServer, info: bytes) -> AsyncIterator[Any]:
-    """Open ccxt's exchange at the server, with the filters of the sandbox and without its rate limiter."""
+    """Open ccxt's exchange at the server, with the filters of the sandbox and without its rate limiter.
+
+    ccxt rounds an order's numbers after changing the decimal context, which must stay as it is for everything else.
+    """
     import ccxt.async_support as ccxt
 
     key = made_key("1")
@@ -177,8 +180,9 @@ async def _ccxt(server: OrderServer, info: bytes) -> AsyncIterator[Any]:
         name: f"http://{server.address}/{address.split('/', 3)[3]}" if isinstance(address, str) else address
         for name, address in exchange.urls["api"].items()
     }
-    exchange.set_markets([exchange.parse_market(each) for each in msgspec.json.decode(info)["symbols"]])
-    try:
-        yield exchange
-    finally:
-        await exchange.close()
+    with localcontext():
+        exchange.set_markets([exchange.parse_market(each) for each in msgspec.json.decode(info)["symbols"]])
+        try:
+            yield exchange
+        finally:
+            await exchange.close()
