@@ -38,7 +38,7 @@ def command(desk: Path, *more: str) -> StdioServerParameters:
 
 async def look(desk: Path, era: str) -> str:
     async with Client(stdio_client(command(desk)), mode=era) as client:
-        assert len((await client.list_tools()).tools) == 24
+        assert len((await client.list_tools()).tools) == 25
         answered = await client.call_tool("ocw_get_status", {})
         block = answered.content[0]
         assert block.type == "text"
