@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 from typing import Any, Final
 from urllib.request import urlopen
 
@@ -40,6 +40,7 @@ from tests.support.oracles import (
     within_budget,
 )
 from tests.support.recorded_sandbox import BEGIN, read_record
+from tests.support.regimes import draws
 from tests.support.venue_records import VenueRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -262,3 +263,31 @@ def test_process_killed_at_each_point_of_an_order_restarts_to_the_account(produc
     assert (became["intent"], became["stop sent"]) == ("flat", "protected")
     # A position that had no stop, and of which the deadline passed while no process ran, gets a stop or is closed.
     assert {became[point] for point in ("sent", "filled", "before the stop")} <= {"protected", "flat"}
+
+
+@pytest.mark.requirement("E05")
+@pytest.mark.parametrize(("product", "seed"), [(Product.UM, 1), (Product.SPOT, 2)])
+def test_process_killed_at_random_times_restarts_to_the_account(product: Product, seed: int, tmp_path: Path) -> None:
+    away, chance = list[Span](), draws(seed, "kills")
+    with exchange(tmp_path, product) as desk:
+        desk.connect()
+        desk.start("none")
+        for number in range(3):
+            # An entry, its fill and its stop take some tenths of a second.
+            killer = Timer(chance.uniform(0.0, 0.5), desk.process.kill)
+            killer.start()
+            with suppress(AttachError):
+                desk.buy(f"order {number}")
+            assert desk.process.wait(timeout=WAIT_S) == -signal.SIGKILL
+            died = desk.now()
+            desk.start("none")
+            away.append((died, desk.now()))
+            if desk.settled() != "flat":
+                desk.client.close("BTCUSDT")
+                until(desk.flat)
+        until(lambda: not desk.client.status().live_orders)
+        desk.stop()
+        ended = desk.now()
+    assert found_by_oracles(tmp_path, desk, away, ended) == []
+    arrived = [each.client_id for each in read_record(tmp_path / "record.json").arrivals if "-e-" in each.client_id]
+    assert len(arrived) == len(set(arrived))
