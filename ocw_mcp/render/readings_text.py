@@ -130,13 +130,15 @@ def derivatives_line(view: SymbolView, unknowns: Unknowns) -> str:
     # A market without index prices or liquidations has no reading of them: its line does not name them.
     known = {name: value for name, value in known.items() if name not in _IF_KNOWN or not isinstance(value, Unknown)}
     texts = {name: f"{name} {unknowns.number(value, where, name, 3)}" for name, value in known.items()}
-    if values.parts and not isinstance(values.composite, Unknown):
-        texts["composite"] += f" ({' '.join(f'{name} {part:+.2f}' for name, part in values.parts.items())})"
+    # A part that would be shown as 0 is left out.
+    parts = [f"{name} {part:+.2f}" for name, part in values.parts.items() if abs(part) >= 0.005]
+    if parts and not isinstance(values.composite, Unknown):
+        texts["composite"] += f" ({' '.join(parts)})"
     rate = values.funding_8h
     if not isinstance(rate, Unknown) and rate:
-        payer, receiver = ("longs", "shorts") if rate > 0 else ("shorts", "longs")
+        payer = "longs" if rate > 0 else "shorts"
         due = "" if view.next_funding_at is None else f", next at {_clock(view.next_funding_at)}"
-        texts["funding_8h"] += f" ({payer} pay {receiver} {100 * abs(rate):.4f} %{due})"
+        texts["funding_8h"] += f" ({payer} pay {100 * abs(rate):.4f} %{due})"
     extremes = [f"EXTREME: {' '.join(values.extremes)}"] if values.extremes else []
     return ", ".join([*texts.values(), *extremes, *([forced] if forced else [])])
 

@@ -102,7 +102,7 @@ def test_metrics_are_shown_as_conditions_read_them() -> None:
     assert first.startswith("BTCUSDT price 200 (1s old), return_1h +0.0123 return_4h -0.02 return_24h ?")
     for name in INDICATORS:
         assert float(line(text, f"{name} ").split(" ")[1]) == pytest.approx(seen.reading(f"{name}@1h"), rel=5e-3)
-    assert "composite 0.25, funding_8h 0.000103 (longs pay shorts 0.0103 %), open_int" in text
+    assert "composite 0.25, funding_8h 0.000103 (longs pay 0.0103 %), open_int" in text
 
 
 def test_snapshot_text_lists_unknown_values_by_reason() -> None:
@@ -268,7 +268,7 @@ def test_derivatives_are_shown_only_if_one_is_known() -> None:
     known = DerivativesView(0.25, -0.0002, -0.034, 1.13, 1.61, Unknown("too few ratios"))
     text = compact(snapshot(view("BTCUSDT", derivatives=known), view("ETHUSDT")))
     assert line(text, "composite") == (
-        "composite 0.25, funding_8h -0.0002 (shorts pay longs 0.0200 %), open_interest_change_24h -0.034, "
+        "composite 0.25, funding_8h -0.0002 (shorts pay 0.0200 %), open_interest_change_24h -0.034, "
         "taker_ratio_1h 1.13, long_short 1.61, long_short_z ?"
     )
     assert line(text, "? too few ratios") == "? too few ratios: long_short_z of BTCUSDT"
@@ -284,7 +284,7 @@ def test_parts_of_the_composite_and_extremes_are_shown() -> None:
         extremes=("funding_8h", "basis"),
     )
     shown = line(compact(snapshot(view("BTCUSDT", derivatives=known))), "composite")
-    assert shown.startswith("composite 0.25 (funding -0.29 taker_flow +0.04), funding_8h 0.0006 (longs pay shorts")
+    assert shown.startswith("composite 0.25 (funding -0.29 taker_flow +0.04), funding_8h 0.0006 (longs pay ")
     assert shown.endswith("basis 0.412, liquidations_1h 5400000, EXTREME: funding_8h basis")
 
 

@@ -115,7 +115,7 @@ async def test_derivatives_have_parts_extremes_funding_time_and_age(looked: Faca
     assert found["unknown"]["not reported"] == "BTCUSDT long_short"
     assert (shown["parts"], shown["extremes"]) == ({"funding": -0.25, "basis": -0.05}, ["funding_8h", "basis"])
     assert (shown["next_funding"], shown["as_of"]) == (iso(whole.at + HOUR), iso(whole.at - 7 * MINUTE))
-    assert "BTCUSDT (7m old): composite -0.3 (funding -0.25 basis -0.05), funding_8h 0.0012 (longs pay shorts" in text
+    assert "BTCUSDT (7m old): composite -0.3 (funding -0.25 basis -0.05), funding_8h 0.0012 (longs pay " in text
     assert "EXTREME: funding_8h basis" in text
     _, every = await ask(looked, "derivatives_get_summary")
     assert list(every["symbols"]) == list(whole.symbols)
