@@ -90,7 +90,7 @@ class LearnedChoice(msgspec.Struct, frozen=True):
 
 
 class LearnedExits(msgspec.Struct, frozen=True):
-    """What holding closed trades on until a horizon would have yielded on average."""
+    """The mean result of closed trades if each had been held until a horizon after its exit."""
 
     horizon: str
     regret: float
@@ -137,7 +137,7 @@ class Learned(msgspec.Struct, frozen=True):
 
 
 class LearningView(msgspec.Struct, frozen=True):
-    """What was learned, and what the signals of each symbol say by it now."""
+    """The learned reliabilities, and for each symbol the vote and the advised risk that follow from them."""
 
     learned: Learned
     votes: Mapping[str, float]

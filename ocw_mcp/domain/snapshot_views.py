@@ -173,7 +173,7 @@ class PositionView(OpenPosition, frozen=True):
     """The largest gain so far as a share of the present cost, which differs from `mfe` after an addition."""
     target: Decimal | None = None
     guard: GuardPlan | None = None
-    """What the guard will do; None if it was not computed."""
+    """The prices and times at which the guard will close the position; None if they were not computed."""
     trail: Decimal | None = None
     """The distance at which the stop follows the best price, as a share of that price; None if it does not."""
     thesis: Remark | None = None

@@ -42,7 +42,7 @@ class Followed(msgspec.Struct):
     results: dict[str, float] = {}
     """The result in R, or for an exit the price (quote), at each horizon that is over."""
     funding: float = 0.0
-    """What holding an exited position would have paid so far, as a share of the price."""
+    """The funding that the position would have paid since its exit, as a share of the price; above 0 it pays."""
     funded: dict[str, float] = {}
 
     def take(self, candle: Candle) -> bool:

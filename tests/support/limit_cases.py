@@ -1,4 +1,4 @@
-"""What the tests know of each limit: the cases that break it, and its texts when it passes.
+"""The cases that break each limit, and the texts of each limit that passes.
 
 A new limit needs a row in both tables, and one in `limit_scenarios.py`.
 """

@@ -20,7 +20,7 @@ class FredAnswers(msgspec.Struct, frozen=True):
     read_at: int
     """The time (ms) at which FRED was read: every value was known by then."""
     keyed: bool
-    """Whether they are JSON of the interface with a key, and not CSV."""
+    """True if `texts` are JSON, which FRED answers with a key; False if they are CSV."""
     texts: dict[str, bytes]
 
 

@@ -49,4 +49,4 @@ EXPECTED: Final[dict[str, str]] = {
     "filters": "tick, step, least quantity and least notional of each symbol",
     "request weight": f"{MUCH_WEIGHT:.0%} of the limit or less",
 }
-"""What each check expects, by its name; the checks of optional parts expect nothing."""
+"""The expected result of each check, by the name of the check. The checks of optional parts have none."""

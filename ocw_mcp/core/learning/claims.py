@@ -1,6 +1,7 @@
-"""What deciders said that they used, and how often it was right.
+"""Counts of the claims of deciders: how often a named signal was right.
 
-A claim is a record of its own: the posteriors count what the engine's signals said, whatever a decider says it used.
+A decider claims the signals that it names in `signal_weights`. Claims are counted apart; the posteriors count only the
+values that the engine computed.
 """
 
 from collections.abc import Mapping

@@ -12,7 +12,7 @@ Source = OutcomeSource
 
 
 class Outcome(Struct, frozen=True):
-    """What one trade, or one decision without a trade, yielded. Raises ValueError for values out of range."""
+    """The result of one trade, or of one decision without a trade. Raises ValueError for values out of range."""
 
     at: int
     """The time (ms) at which the result was known."""

@@ -121,7 +121,7 @@ class DerivativesMonitor:
 
     @property
     def waiting(self) -> bool:
-        """Whether `take` would return rows."""
+        """True if there are rows that `take` has not returned yet."""
         return bool(self._ready)
 
     def take(self) -> tuple[Metrics, ...]:

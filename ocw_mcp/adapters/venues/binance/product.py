@@ -29,7 +29,7 @@ class AccountEvents(Protocol):
     symbols: set[str]
     """The symbols of all events so far."""
     income_due: bool
-    """Whether an event has shown income that no trade made; reading the income clears it."""
+    """True after an event of income other than from trades, until the income has been read."""
     stream_over: Callable[[str], None]
     """Is called with the reason when the stream says that it has ended, or will soon."""
 

@@ -60,7 +60,7 @@ class _Submission:
     def __init__(self) -> None:
         self._ended = asyncio.Event()
         self.waits = False
-        """Whether it waits for another try."""
+        """True while the order waits to be sent again."""
 
     def is_withdrawn(self) -> bool:
         """Return whether the order must not be sent again."""

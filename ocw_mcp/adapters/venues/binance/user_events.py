@@ -47,7 +47,7 @@ class UserEvents:
         self.symbols: set[str] = set()
         """The symbols of all events so far."""
         self.income_due = False
-        """Whether an event has shown income that no trade made; reading the income clears it."""
+        """True after an event of income other than from trades, until the income has been read."""
 
     def take(self, messages: Sequence[bytes | str]) -> None:
         """Take messages in their order."""
