@@ -41,40 +41,56 @@ class OutcomeExclusion(StrEnum):
     """It was closed while the book was halted."""
 
 
+class Trust(StrEnum):
+    """What the interval of a reliability says."""
+
+    TRUSTED = "trusted"
+    """The interval is above 0.5: the signal is right more often than wrong."""
+    UNPROVEN = "unproven"
+    """The interval contains 0.5."""
+    DISTRUSTED = "distrusted"
+    """The interval is below 0.5: the opposite of the signal is right more often."""
+
+
 class LearnedReliability(msgspec.Struct, frozen=True):
-    """How often a signal, or a group of signals, was right in one regime."""
+    """The posterior of one signal, or of the mean of one group, in one regime.
+
+    A reliability is the probability that the sign of the signal agrees with the sign of a result after costs.
+    """
 
     name: str
     group: str
     mean: float
-    """The probability that the sign of the signal agrees with the sign of a result after costs."""
     low: float
+    """The 5 % quantile."""
     high: float
-    """The interval that has this probability with 90 %."""
+    """The 95 % quantile."""
     evidence: float
-    """The effective number of observations in the regime."""
-    trust: str
-    """`trusted` with an interval above 0.5, `distrusted` below, `unproven` if the interval contains 0.5."""
-    weight: float
-    """The weight of the sign in the vote: the log-odds of the mean; below 0 the opposite of the signal counts."""
-    share: float
-    """The size of the weight as a share of all weights of the regime."""
+    """The effective number of observations in the regime; for a group the sum of its signals'."""
     drawn: float
-    """A probability drawn from the posterior, which stays until the evidence changes."""
+    """A reliability drawn from the posterior; it stays until an outcome is counted."""
+    trust: Trust
+    weight: float
+    """The log-odds of the mean: the weight of the sign in a vote. Below 0 for a signal that misleads."""
+    share: float
+    """The size of the weight as a share of those of all signals in the regime; they sum to 1, or are all 0."""
 
 
 class LearnedSize(msgspec.Struct, frozen=True):
-    """The size that the results of trades justify: a fraction of Kelly's, within no limit yet."""
+    """The size that the results of trades justify in one regime. It is advice; the policies limit every order."""
 
     risk: float
-    """The share of equity that an entry should lose at its stop; 0 without an edge."""
+    """The risk fraction: the share of the equity at risk between entry and stop. 0 if the trades show no edge."""
     win_rate: float
+    """The mean of the posterior of the share of winning trades."""
     low_win_rate: float
-    """The 25 % quantile of the win rate, from which `risk` is computed."""
+    """The 25 % quantile, from which `risk` is computed."""
     win: float
+    """The mean win in R after costs."""
     loss: float
-    """The mean win and the mean loss in R (1 R is the loss at the first stop) after costs."""
+    """The mean loss in R after costs, above 0."""
     evidence: float
+    """The effective number of trades in the regime."""
 
 
 class LearnedChoice(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ import msgspec
 
 from ocw_mcp.core import signals
 from ocw_mcp.core.learning.claims import Claims
-from ocw_mcp.core.learning.learner import Learner, LearnerState, LearningSettings, Reliability
+from ocw_mcp.core.learning.learner import Learner, LearnerState, LearningSettings
 from ocw_mcp.core.learning.outcomes import Outcome
 from ocw_mcp.core.learning.payoffs import share_budget
 from ocw_mcp.core.market.market import Market
@@ -31,8 +31,6 @@ from ocw_mcp.domain.learning import (
     Learned,
     LearnedChoice,
     LearnedExits,
-    LearnedReliability,
-    LearnedSize,
     LearningView,
     OutcomeExclusion,
     OutcomeSource,
@@ -368,9 +366,9 @@ def _summed(regime: str, learner: Learner, regrets: Mapping[str, list[float]], c
         found.trades,
         found.counterfactuals,
         dict(learner.excluded),
-        tuple(map(_shown, found.signals)),
-        tuple(map(_shown, found.groups)),
-        LearnedSize(size.fraction, size.win_rate, size.low_win_rate, size.win, size.loss, size.evidence),
+        found.signals,
+        found.groups,
+        size,
         tuple(
             LearnedChoice(each.parameter, each.value, each.best, sum(arm.evidence for arm in each.arms))
             for each in choices.values()
@@ -390,8 +388,3 @@ def _summed(regime: str, learner: Learner, regrets: Mapping[str, list[float]], c
 def _known_at_first(regime: str) -> Learned:
     """Return what is known in a regime without any outcome, which takes some milliseconds to compute."""
     return _summed(regime, Learner(signals.GROUPS, REGIMES, LearningSettings(seed=SEED)), {}, Claims())
-
-
-def _shown(found: Reliability) -> LearnedReliability:
-    fields: Mapping[str, Any] = msgspec.structs.asdict(found)
-    return LearnedReliability(**{name: fields[name] for name in LearnedReliability.__struct_fields__})

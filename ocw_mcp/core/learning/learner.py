@@ -5,7 +5,6 @@ The state is a function of the outcomes in their order: the same outcomes give t
 
 import math
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -17,6 +16,7 @@ from ocw_mcp.core.learning.outcomes import Outcome, Source
 from ocw_mcp.core.learning.payoffs import Payoffs, PayoffsState
 from ocw_mcp.core.learning.posteriors import GRID, Grid, Posteriors, PosteriorsState
 from ocw_mcp.core.learning.quantiles import beta_quantiles
+from ocw_mcp.domain.learning import LearnedReliability, Trust
 
 LOW: Final = 0.05
 HIGH: Final = 0.95
@@ -38,44 +38,12 @@ class LearningSettings(Struct, frozen=True):
 SETTINGS: Final = LearningSettings()
 
 
-class Trust(StrEnum):
-    """What the interval of a reliability says."""
-
-    TRUSTED = "trusted"
-    """The interval is above 0.5: the signal is right more often than wrong."""
-    UNPROVEN = "unproven"
-    """The interval contains 0.5."""
-    DISTRUSTED = "distrusted"
-    """The interval is below 0.5: the opposite of the signal is right more often."""
-
-
-class Reliability(Struct, frozen=True):
-    """The posterior of one signal, or of the mean of one group, in one regime."""
-
-    name: str
-    group: str
-    mean: float
-    low: float
-    """The 5 % quantile."""
-    high: float
-    """The 95 % quantile."""
-    evidence: float
-    """The effective number of observations in the regime; for a group the sum of its signals'."""
-    drawn: float
-    """A reliability drawn from the posterior; it stays until an outcome is counted."""
-    trust: Trust
-    weight: float
-    """The log-odds of the mean: the weight of the sign in a vote. Below 0 for a signal that misleads."""
-    share: float
-    """The size of the weight as a share of those of all signals in the regime; they sum to 1, or are all 0."""
-
-
-class Learned(Struct, frozen=True):
-    """What is known in one regime. Signals are in the order in which the learner got them."""
+class Reading(Struct, frozen=True):
+    """The posteriors of one regime. Signals are in the order in which the learner got them."""
 
     regime: str
-    signals: tuple[Reliability, ...]
-    groups: tuple[Reliability, ...]
+    signals: tuple[LearnedReliability, ...]
+    groups: tuple[LearnedReliability, ...]
     trades: int
     """The trades counted so far, in all regimes."""
     counterfactuals: int
@@ -132,7 +100,7 @@ class Learner:
         self._trades = self._counterfactuals = 0
         self._excluded: dict[str, int] = {}
         self._counted = 0.0
-        self._read: dict[str, Learned] = {}
+        self._read: dict[str, Reading] = {}
 
     def take(self, outcome: Outcome) -> bool:
         """Count an outcome; return whether it was evidence of a signal.
@@ -166,7 +134,7 @@ class Learner:
         self._read.clear()
         return True
 
-    def read(self, regime: str) -> Learned:
+    def read(self, regime: str) -> Reading:
         """Return what is known in a regime. Raises ValueError for a regime that the learner does not have."""
         if regime not in self._read:
             self._read[regime] = self._learned(regime, self._number(regime))
@@ -252,7 +220,7 @@ class Learner:
         most = self._settings.counterfactuals_per_trade * (self._trades + 20)
         return max(0.0, min(self._settings.counterfactual_weight, most - self._counted))
 
-    def _learned(self, regime: str, number: int) -> Learned:
+    def _learned(self, regime: str, number: int) -> Reading:
         where = np.array([number])
         signals, groups = self._posteriors.read(where), self._posteriors.groups(where)
         evidence = self._posteriors.evidence(where)[0]
@@ -266,7 +234,7 @@ class Learner:
         low, high = (beta_quantiles(signals, each)[0] for each in (LOW, HIGH))
         group_low, group_high = (beta_quantiles(groups, each)[0] for each in (LOW, HIGH))
         found = tuple(
-            Reliability(
+            LearnedReliability(
                 name,
                 self._signals[name],
                 float(means[place]),
@@ -281,11 +249,11 @@ class Learner:
             for place, name in enumerate(names)
         )
         summed = {group: [each for each in found if each.group == group] for group in self._groups}
-        return Learned(
+        return Reading(
             regime,
             found,
             tuple(
-                Reliability(
+                LearnedReliability(
                     group,
                     group,
                     float(groups.mean[0, place]),

@@ -13,6 +13,7 @@ from msgspec import Struct
 from ocw_mcp.core.learning.outcomes import Outcome
 from ocw_mcp.core.learning.posteriors import PRIOR, Beta, Floats
 from ocw_mcp.core.learning.quantiles import beta_quantiles
+from ocw_mcp.domain.learning import LearnedSize
 from ocw_mcp.domain.time import DAY
 
 QUANTILE: Final = 0.25
@@ -25,23 +26,6 @@ PRIOR_TRADES: Final = 4.0
 """The wins and the losses of 1 R that are assumed before the first trade."""
 BORROWED: Final = 20.0
 """The trades, and the wins and losses, for which the mean of all regimes counts in one regime."""
-
-
-class SizeAdvice(Struct, frozen=True):
-    """The size that the results of trades justify in one regime. It is advice; the policies limit every order."""
-
-    fraction: float
-    """The risk fraction: the share of the equity at risk between entry and stop. 0 if the trades show no edge."""
-    win_rate: float
-    """The mean of the posterior of the share of winning trades."""
-    low_win_rate: float
-    """The 25 % quantile, from which the fraction is computed."""
-    win: float
-    """The mean win in R after costs."""
-    loss: float
-    """The mean loss in R after costs, above 0."""
-    evidence: float
-    """The effective number of trades in the regime."""
 
 
 class PayoffsState(Struct):
@@ -71,7 +55,7 @@ class Payoffs:
         won = outcome.net > 0
         self._sums[self._regimes.index(outcome.regime)] += (won, not won, 1, max(outcome.net, 0), max(-outcome.net, 0))
 
-    def advise(self, regime: str) -> SizeAdvice:
+    def advise(self, regime: str) -> LearnedSize:
         """Return the size for one trade in a regime. Raises ValueError for a regime that does not exist."""
         sums = self._sums[self._regimes.index(regime)]
         evidence = _evidence(sums)
@@ -84,7 +68,7 @@ class Payoffs:
         rate = Beta(np.array(mean), np.array(evidence + lent))
         low = float(beta_quantiles(rate, QUANTILE))
         win, loss = (_size(sums[each], everywhere[each]) for each in ([0, 3], [1, 4]))
-        return SizeAdvice(kelly(low, win, loss) * MOST_OF_KELLY, mean, low, win, loss, evidence)
+        return LearnedSize(kelly(low, win, loss) * MOST_OF_KELLY, mean, low, win, loss, evidence)
 
     def state(self) -> PayoffsState:
         """Return all that must survive a restart."""

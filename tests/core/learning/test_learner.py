@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from ocw_mcp.core.learning.draws import generator
-from ocw_mcp.core.learning.learner import Learner, LearnerState, LearningSettings, Trust
+from ocw_mcp.core.learning.learner import Learner, LearnerState, LearningSettings
 from ocw_mcp.core.learning.outcomes import Exclusion, Outcome, Source
+from ocw_mcp.domain.learning import Trust
 from ocw_mcp.domain.time import DAY
 from tests.support.learning import REGIMES, SIGNALS, outcomes
 

@@ -42,11 +42,11 @@ def payoffs(nets: list[float], regime: str = "calm") -> Payoffs:
 
 
 def test_size_is_zero_without_an_edge_and_at_most_a_quarter_of_kelly() -> None:
-    assert payoffs([]).advise("calm").fraction == 0
-    assert payoffs([1.0, -1.0] * 50).advise("calm").fraction == 0
+    assert payoffs([]).advise("calm").risk == 0
+    assert payoffs([1.0, -1.0] * 50).advise("calm").risk == 0
     good = payoffs([1.5, 1.5, -1.0] * 60).advise("calm")
     assert good.low_win_rate < good.win_rate == pytest.approx(0.66, abs=0.02)
-    assert 0 < good.fraction == pytest.approx(kelly(good.low_win_rate, good.win, good.loss) / 4)
+    assert 0 < good.risk == pytest.approx(kelly(good.low_win_rate, good.win, good.loss) / 4)
     assert (good.win, good.loss) == pytest.approx((1.5, 1.0), abs=0.05)
 
 
@@ -55,7 +55,7 @@ def test_regime_without_trades_borrows_with_less_certainty() -> None:
     here, there = found.advise("calm"), found.advise("turbulent")
     assert there.evidence == 0
     assert there.low_win_rate < here.low_win_rate
-    assert 0 < there.fraction < here.fraction
+    assert 0 < there.risk < here.risk
 
 
 @given(st.integers(0, 10_000))
