@@ -12,7 +12,7 @@ from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import SECOND
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
-from tests.support.live import Held, ListedLive, live_frames, quoted
+from tests.support.live import Held, ListedLive, kill_after, live_frames, quoted
 from tests.support.markets import START
 from tests.support.runs import Commands, Run, policies
 from tests.support.stores import Crash, MemoryStore
@@ -80,13 +80,7 @@ async def killed_with_inputs() -> MemoryStore:
         feed = Held([each for each in frames if since * SECOND <= each.at - START < until * SECOND])
         feed.clock.at = START + since * SECOND
         run = Run(feed, Hangs({1: buy("97")}), store=store, policy=WAKES, clock=feed.clock, live=True)
-        going = asyncio.ensure_future(run.go())
-        async with asyncio.timeout(5):
-            await feed.through.wait()
-            await feed.clock.pause(0)
-        run.simulation.shell.commit()
-        going.cancel()
-        await asyncio.wait({going})
+        await kill_after(run, feed)
         store = store.reopened()
     assert len(list(store.inputs())) > 2
     return store

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Event
 from time import monotonic  # noqa: TID251 - bounds the wait for another process
@@ -50,9 +50,10 @@ form = "huge"
 
 
 @contextmanager
-def live_book(folder: Path, address: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "ocw_mcp", "run", "--market", "binance", "--symbols", "BTCUSDT", "--state", "book"]
-    command += ["--every", "1m", "--policy", "lab", "--strategy", "buyer:decide"]
+def trading(folder: Path, address: str, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `ocw` with words of a live run of `STRATEGY`; it writes to `book.out`, and is killed at the end."""
+    command = [sys.executable, "-m", "ocw_mcp", *words, "--symbols", "BTCUSDT", "--policy", "lab"]
+    command += ["--every", "1m", "--strategy", "buyer:decide"]
     environment = {**os.environ, "BINANCE_LOOPBACK": address}
     with (folder / "book.out").open("a") as out:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out, text=True)
@@ -61,6 +62,10 @@ def live_book(folder: Path, address: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.wait()
+
+
+def live_book(folder: Path, address: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    return trading(folder, address, "run", "--market", "binance", "--state", "book")
 
 
 def ocw(folder: Path, *arguments: str) -> str:

@@ -1,35 +1,18 @@
 """`ocw record` against the sandbox exchange, killed in the middle and started again; `ocw replay` repeats it whole."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from ocw_mcp.adapters.store.reader import read_book
-from tests.slow.test_live_market import STRATEGY, wait_for
+from tests.slow.test_live_market import STRATEGY, trading, wait_for
 from tests.slow.test_sandbox_exchange import sandbox
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-
-
-@contextmanager
-def recorder(folder: Path, address: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "ocw_mcp", "record", "session", "--symbols", "BTCUSDT", "--policy", "lab"]
-    command += ["--every", "1m", "--strategy", "buyer:decide"]
-    environment = {**os.environ, "BINANCE_LOOPBACK": address}
-    with (folder / "book.out").open("a") as out:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out, text=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def ocw(folder: Path, *arguments: str) -> str:
@@ -41,7 +24,7 @@ def test_killed_recorder_goes_on_and_its_session_replays_whole(tmp_path: Path) -
     (tmp_path / "buyer.py").write_text(STRATEGY)
     output, book = tmp_path / "book.out", tmp_path / "session/book"
     with sandbox("--symbols", "BTCUSDT", "--speed", "60") as (_, address):
-        with recorder(tmp_path, address) as process:
+        with trading(tmp_path, address, "record", "session") as process:
             wait_for(lambda: "stop at" in output.read_text(), tmp_path)
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -49,7 +32,7 @@ def test_killed_recorder_goes_on_and_its_session_replays_whole(tmp_path: Path) -
         # What the files do not have yet is in the journal of the book.
         found = json.loads(ocw(tmp_path, "replay", "session", "--json"))
         assert (found["same"], found["recorded_fingerprint"]) == (True, killed.fingerprint)
-        with recorder(tmp_path, address) as process:
+        with trading(tmp_path, address, "record", "session") as process:
             wait_for(lambda: read_book(book).events != killed.events, tmp_path)
             process.send_signal(signal.SIGINT)
             process.wait(30)

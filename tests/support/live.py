@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -9,6 +10,9 @@ from ocw_mcp.domain.market import Candle, Frame, Instrument, Mark, MarketIdentit
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.runtime.clock import LiveClock
 from tests.support.markets import START, candle
+
+if TYPE_CHECKING:
+    from tests.support.runs import Run
 
 
 class FrameClock(LiveClock):
@@ -81,6 +85,17 @@ class Held(ListedLive):
         await self.ends.wait()
         if self._error is not None:
             raise self._error
+
+
+async def kill_after(run: "Run", feed: Held) -> None:
+    """Run a book until it has taken every frame of its feed, commit, and end it without a clean stop."""
+    going = asyncio.ensure_future(run.go())
+    async with asyncio.timeout(5):
+        await feed.through.wait()
+        await feed.clock.pause(0)
+    run.simulation.shell.commit()
+    going.cancel()
+    await asyncio.wait({going})
 
 
 def live_frames(

@@ -1,6 +1,5 @@
 """A live book on disk: its inputs are durable with the events that they caused, and a restart repeats them."""
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +16,7 @@ from ocw_mcp.runtime import run as runtime_run
 from tests.adapters.store.books import BOOK, STAMP
 from tests.support.deciders import Scripted
 from tests.support.legs import add, buy, sell, short
-from tests.support.live import Held, ListedLive, live_frames
+from tests.support.live import Held, ListedLive, kill_after, live_frames
 from tests.support.markets import START
 from tests.support.runs import Run, policies
 from tests.support.stores import Crash, MemoryStore
@@ -102,13 +101,7 @@ async def killed(store: Dying, frames: Sequence[Frame], script: dict[int, Decisi
     feed = Held(frames)
     feed.clock.at = frames[0].at
     run = Run(feed, Scripted(script), store=cast(MemoryStore, store), clock=feed.clock, live=True, **more)
-    going = asyncio.ensure_future(run.go())
-    async with asyncio.timeout(5):
-        await feed.through.wait()
-        await feed.clock.pause(0)
-        run.simulation.shell.commit()
-    going.cancel()
-    await asyncio.wait({going})
+    await kill_after(run, feed)
 
 
 async def test_changed_policy_does_not_act_on_the_prices_before_it(tmp_path: Path) -> None:

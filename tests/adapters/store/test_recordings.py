@@ -1,6 +1,5 @@
 """A recording keeps every input of a live book across crashes, and its replay reaches the same fingerprint."""
 
-import asyncio
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -27,7 +26,7 @@ from tests.adapters.store.test_live_inputs import WAKES, killed, live_run, opene
 from tests.adapters.store.test_recording_files import killed_and_copied, whole_recording
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
-from tests.support.live import Held, ListedLive, live_frames
+from tests.support.live import Held, ListedLive, kill_after, live_frames
 from tests.support.markets import START
 from tests.support.recordings import entries, record, replay, start_of, venue_of
 from tests.support.runs import Run, policies
@@ -68,13 +67,7 @@ async def recorded(book: Path, recording: Path, frames: Sequence[Frame], **more:
         script = more.pop("script", {1: buy("97")})
         run = Run(feed, Scripted(script), store=cast(MemoryStore, store), clock=feed.clock, live=True, **more)
         record(store, run.config, recording)
-        going = asyncio.ensure_future(run.go())
-        async with asyncio.timeout(5):
-            await feed.through.wait()
-            await feed.clock.pause(0)
-            run.simulation.shell.commit()
-        going.cancel()
-        await asyncio.wait({going})
+        await kill_after(run, feed)
         return store.fingerprint
 
 
