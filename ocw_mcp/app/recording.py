@@ -46,9 +46,19 @@ def record(directory: Path, store: SqliteStore, stamp: BookStamp, config: Engine
     Raises BookError if the directory has another book's recording, or cannot be used.
     """
     writer = RecordingWriter(directory, RecordingIdentity(FORMAT, store.book, store.created_at, now))
-    start = RecordedStart(
-        version=__version__,
-        book=store.book,
+    start = start_of(stamp, config, store.book)
+    try:
+        store.record(writer, start)
+    except BaseException:
+        writer.close()
+        raise
+
+
+def start_of(stamp: BookStamp, config: EngineConfig, book: str, version: str = __version__) -> RecordedStart:
+    """Return the start of a process in a recording: the book, and the options with which it runs."""
+    return RecordedStart(
+        version=version,
+        book=book,
         mode=stamp.mode,
         venue=stamp.venue,
         account=stamp.account,
@@ -61,11 +71,6 @@ def record(directory: Path, store: SqliteStore, stamp: BookStamp, config: Engine
         start_equity=config.start_equity,
         fallback=config.fallback,
     )
-    try:
-        store.record(writer, start)
-    except BaseException:
-        writer.close()
-        raise
 
 
 def replay(directory: Path, book: Path | None = None, listener: Listener | None = None) -> Replay:

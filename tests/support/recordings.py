@@ -4,11 +4,14 @@ import asyncio
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
+
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.recording_files import RecordingIdentity, RecordingReader, RecordingWriter
 from ocw_mcp.adapters.store.recording_queue import recorded_entries
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.adapters.venues.silent import SilentVenue
+from ocw_mcp.app import recording
 from ocw_mcp.domain.market import MarketIdentity
 from ocw_mcp.domain.protocols import ExchangeVenue, SimulatedVenue
 from ocw_mcp.domain.recordings import Recorded, RecordedStart
@@ -22,21 +25,9 @@ from tests.support.exchange_books import BOOK, Plan
 
 def start_of(store: SqliteStore, config: EngineConfig, version: str = "test") -> RecordedStart:
     """Return the start of a process with the options of an engine."""
-    return RecordedStart(
-        version=version,
-        book=store.book,
-        mode=config.mode,
-        venue=store.stamp.venue,
-        account=store.stamp.account,
-        market=MarketIdentity("binance", config.product, config.interval, config.symbols, "1ead" * 16),
-        agent=config.agent,
-        policies=config.policies.model_dump_json(),
-        strict=None if config.strict is None else config.strict.model_dump_json(),
-        policy_hash=config.policy_hash,
-        prompts_hash=config.prompts_hash,
-        start_equity=config.start_equity,
-        fallback=config.fallback,
-    )
+    market = MarketIdentity("binance", config.product, config.interval, config.symbols, "1ead" * 16)
+    stamp = msgspec.structs.replace(store.stamp, mode=config.mode, market=market)
+    return recording.start_of(stamp, config, store.book, version)
 
 
 def record(store: SqliteStore, config: EngineConfig, directory: Path, version: str = "test") -> RecordingWriter:
