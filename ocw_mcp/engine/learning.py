@@ -272,17 +272,18 @@ class Learning:
             self._learned[regime] = found
         return self._learned[regime]
 
-    def view(self, at: int) -> LearningView | None:
+    def view(self, at: int, seen: Snapshot | None = None) -> LearningView | None:
         """Return what was learned and what it says about each symbol at `at` (ms).
 
-        None if OCW does not learn, or if the rules decide, and do not use it.
+        The readings come from `seen`, a whole snapshot of that time, if it is given. Returns None if OCW does not
+        learn, or if the rules decide, and do not use it.
         """
         if self._policy.mode == "off" or (self._config.agent in (RULES, NOBODY) and self._policy.mode != "act"):
             return None
         learned = self.learned(at)
         if not learned.knows:
             return LearningView(learned, {}, {})
-        seen = take_readings(self._market, self._guard, self._config.symbols, at)
+        seen = seen or take_readings(self._market, self._guard, self._config.symbols, at)
         return LearningView(learned, self._votes(seen, learned.regime), self._risks(seen, learned))
 
     def _votes(self, seen: Snapshot, regime: str) -> dict[str, float]:

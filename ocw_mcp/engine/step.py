@@ -349,7 +349,7 @@ class Engine:
     def snapshot(self, now: int, wake: tuple[SymbolWake, ...] = ()) -> Snapshot:
         """Return the market and the account at `now` (ms), for a wake or for a caller between two steps."""
         since, happenings = self.since, self.since.happenings
-        return take_snapshot(
+        seen = take_snapshot(
             self.market,
             self.guard,
             wake,
@@ -366,9 +366,9 @@ class Engine:
             note_refused=since.note_refused,
             resting=since.resting(),
             conditions=self.gate.standing(now, self._read),
-            learning=self.learning.view(now),
             next_check_at=self.gate.next_check_at,
         )
+        return msgspec.structs.replace(seen, learning=self.learning.view(now, seen))
 
     def positions(self) -> list[PositionView]:
         """Return the open positions by symbol, as snapshots have them."""

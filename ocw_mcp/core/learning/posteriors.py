@@ -181,11 +181,6 @@ class Posteriors:
         found: Floats = (self._by_regime.sum(2)[..., None] * counts[self._learners, :, regime]).sum(1)
         return found
 
-    def strengths(self) -> tuple[Floats, Floats, Floats]:
-        """Return the weights of the grid: of strengths of the group, of those of the regimes, and of half-lives."""
-        ages = self._by_regime.sum(2)
-        return (self._by_group * ages[..., None]).sum(1), self._by_regime.sum(1), ages
-
     def state(self) -> PosteriorsState:
         """Return all that must survive a restart."""
         arrays = (self._evidence, self._by_group, self._by_regime)
