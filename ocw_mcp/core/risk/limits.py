@@ -11,9 +11,8 @@ from ocw_mcp.domain.reasons import RefusalCode
 
 LIMITS: Final[tuple[EntryLimit, ...]] = (*admission.LIMITS, *sizes.LIMITS)
 """The limits on an entry, in the order in which the first refusal is shown: limits on size come last."""
-
-
 SCALES: Final = tuple(f"scale.{key}" for key, declared in ScalePolicy.model_fields.items() if stricter_of(declared))
+"""The keys of the factors on size limits."""
 
 
 def reductions_in_a_minute(account: AccountView, policies: Policies) -> LimitUse:
