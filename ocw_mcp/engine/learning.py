@@ -39,6 +39,7 @@ from ocw_mcp.domain.learning_events import OutcomeImported, OutcomeScored, Signa
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.orders import NOBODY, RULES, Purpose, Side
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.rounding import rounded
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
@@ -291,7 +292,7 @@ class Learning:
         found = {}
         for symbol, view in seen.symbols.items():
             parts = self.learner.vote(signals.read_all(view, seen), regime).parts
-            found[symbol] = math.tanh(math.fsum(parts.values()) / len(parts) / CLEAR) if parts else 0.0
+            found[symbol] = rounded(math.tanh(math.fsum(parts.values()) / len(parts) / CLEAR)) if parts else 0.0
         return found
 
     def _risks(self, seen: Snapshot, learned: Learned) -> dict[str, float]:

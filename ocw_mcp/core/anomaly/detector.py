@@ -18,6 +18,7 @@ from msgspec import Struct
 from ocw_mcp.core.anomaly.distance import MAD_OF_NORMAL, MEAN_DEVIATION_OF_NORMAL, Floats, distance, distances, scales
 from ocw_mcp.core.anomaly.features import CANDLE_FEATURES, NAMES, Row
 from ocw_mcp.domain.anomaly import PAST, AnomalyReading
+from ocw_mcp.domain.rounding import rounded, rounded_all
 from ocw_mcp.domain.unknown import Unknown
 
 WINDOW: Final = 120
@@ -132,7 +133,7 @@ class AnomalyDetector:
             part = [columns.index(place) for place in places]
             tested = table[-fresh:, known][:, part]
             found = distances(windows[:, :, part], tested, centre[:, part], deviations[:, part]).values
-            measured.append([(places, value) for value in found.tolist()])
+            measured.append([(places, value) for value in rounded_all(found.tolist())])
         past += [each for of_row in zip(*measured, strict=True) for each in of_row if math.isfinite(each[1])]
         del past[:-MOST_KEPT]
         kept += [tuple(value if value is not None and math.isfinite(value) else None for value in row) for row in rows]
@@ -170,7 +171,7 @@ class AnomalyDetector:
         """Return the reading of a row in some columns, and keep its distance. `window` and `values` have only them."""
         past = self._state.past
         found = distance(window, values)
-        value = float(found.values)
+        value = rounded(float(found.values))
         if not math.isfinite(value):
             return Unknown("the distance is not finite")
         earlier = [each for of, each in past if of == columns][-PAST:]
@@ -183,7 +184,7 @@ class AnomalyDetector:
 
     def _drivers(self, columns: tuple[int, ...], parts: Floats) -> tuple[tuple[str, float], ...]:
         total = float(parts.sum()) or 1.0
-        shares = [(self._names[place], float(part) / total) for place, part in zip(columns, parts, strict=True)]
+        shares = zip((self._names[place] for place in columns), rounded_all((parts / total).tolist()), strict=True)
         return tuple(sorted(shares, key=lambda each: -each[1]))
 
     def state(self) -> AnomalyState:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from ocw_mcp.core.learning.draws import generator
 from ocw_mcp.core.learning.outcomes import Outcome
 from ocw_mcp.core.learning.posteriors import Floats
+from ocw_mcp.domain.rounding import rounded_all
 from ocw_mcp.domain.time import DAY
 
 ARMS: Final[Mapping[str, tuple[float, ...]]] = {
@@ -107,11 +108,9 @@ class Choices:
             means, deviations, counts = self._posterior(self._sums[name], number)
             draws = generator(self._seed, number, self._trades, place, 1).normal(means, deviations)
             value = values[int(np.argmax(draws))]
-            best = value if np.ptp(means) == 0 else values[int(np.argmax(means))]
-            arms = tuple(
-                Arm(values[arm], float(means[arm]), float(deviations[arm]), float(counts[arm]))
-                for arm in range(len(values))
-            )
+            columns = [rounded_all(each.tolist()) for each in (means, deviations, counts)]
+            best = value if len(set(columns[0])) == 1 else values[columns[0].index(max(columns[0]))]
+            arms = tuple(map(Arm, values, *columns))
             found[name] = Advice(name, value, best, arms)
         return found
 

@@ -14,9 +14,10 @@ from ocw_mcp.core.learning.choices import Choices, ChoicesState
 from ocw_mcp.core.learning.draws import generator
 from ocw_mcp.core.learning.outcomes import Outcome, Source
 from ocw_mcp.core.learning.payoffs import Payoffs, PayoffsState
-from ocw_mcp.core.learning.posteriors import GRID, Grid, Posteriors, PosteriorsState
+from ocw_mcp.core.learning.posteriors import GRID, Beta, Floats, Grid, Posteriors, PosteriorsState
 from ocw_mcp.core.learning.quantiles import beta_quantiles
 from ocw_mcp.domain.learning import LearnedReliability, Trust
+from ocw_mcp.domain.rounding import rounded, rounded_all
 
 LOW: Final = 0.05
 HIGH: Final = 0.95
@@ -223,53 +224,52 @@ class Learner:
     def _learned(self, regime: str, number: int) -> Reading:
         where = np.array([number])
         signals, groups = self._posteriors.read(where), self._posteriors.groups(where)
-        evidence = self._posteriors.evidence(where)[0]
         drawn = self._posteriors.draw(
             where, generator(self._settings.seed, number, self._trades, self._counterfactuals, 0)
         )
-        names = list(self._signals)
-        means = signals.mean[0]
-        weights = np.round(np.log(means / (1 - means)), 12) + 0.0  # a mean of 0.5 has rounding errors, and no weight
-        total = float(np.abs(weights).sum())
-        low, high = (beta_quantiles(signals, each)[0] for each in (LOW, HIGH))
-        group_low, group_high = (beta_quantiles(groups, each)[0] for each in (LOW, HIGH))
-        found = tuple(
-            LearnedReliability(
-                name,
-                self._signals[name],
-                float(means[place]),
-                float(low[place]),
-                float(high[place]),
-                float(evidence[place]),
-                float(drawn.signals[0, place]),
-                trust(float(low[place]), float(high[place])),
-                float(weights[place]),
-                abs(float(weights[place])) / total if total else 0.0,
-            )
-            for place, name in enumerate(names)
+        of = list(self._signals.values())
+        evidence = self._posteriors.evidence(where)[0].tolist()
+        sizes = [abs(log_odds(mean)) for mean in rounded_all(signals.mean[0].tolist())]
+        total = math.fsum(sizes) or 1.0
+        shares = [size / total for size in sizes]
+        of_groups = (
+            [
+                math.fsum(value for value, group in zip(values, of, strict=True) if group == name)
+                for name in self._groups
+            ]
+            for values in (evidence, shares)
         )
-        summed = {group: [each for each in found if each.group == group] for group in self._groups}
         return Reading(
             regime,
-            found,
-            tuple(
-                LearnedReliability(
-                    group,
-                    group,
-                    float(groups.mean[0, place]),
-                    float(group_low[place]),
-                    float(group_high[place]),
-                    math.fsum(each.evidence for each in summed[group]),
-                    float(drawn.groups[0, place]),
-                    trust(float(group_low[place]), float(group_high[place])),
-                    log_odds(float(groups.mean[0, place])),
-                    math.fsum(each.share for each in summed[group]),
-                )
-                for place, group in enumerate(self._groups)
-            ),
+            _reliabilities(list(self._signals), of, signals, drawn.signals, evidence, shares),
+            _reliabilities(self._groups, self._groups, groups, drawn.groups, *of_groups),
             self._trades,
             self._counterfactuals,
         )
+
+
+def _reliabilities(
+    names: Sequence[str], groups: Sequence[str], found: Beta, draws: Floats, evidence: list[float], shares: list[float]
+) -> tuple[LearnedReliability, ...]:
+    low, high = (beta_quantiles(found, each) for each in (LOW, HIGH))
+    columns = [rounded_all(each[0].tolist()) for each in (found.mean, low, high, draws)]
+    return tuple(
+        LearnedReliability(
+            name,
+            group,
+            mean,
+            low,
+            high,
+            rounded(count),
+            drawn,
+            trust(low, high),
+            rounded(log_odds(mean)),
+            rounded(share),
+        )
+        for name, group, mean, low, high, drawn, count, share in zip(
+            names, groups, *columns, evidence, shares, strict=True
+        )
+    )
 
 
 def log_odds(probability: float) -> float:

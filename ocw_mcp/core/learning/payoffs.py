@@ -14,6 +14,7 @@ from ocw_mcp.core.learning.outcomes import Outcome
 from ocw_mcp.core.learning.posteriors import PRIOR, Beta, Floats
 from ocw_mcp.core.learning.quantiles import beta_quantiles
 from ocw_mcp.domain.learning import LearnedSize
+from ocw_mcp.domain.rounding import rounded
 from ocw_mcp.domain.time import DAY
 
 QUANTILE: Final = 0.25
@@ -66,9 +67,10 @@ class Payoffs:
         lent = 1 / (1 / BORROWED + 1 / (known + 2 * PRIOR))
         mean = (_share(sums) * evidence + lent * mean) / (evidence + lent)
         rate = Beta(np.array(mean), np.array(evidence + lent))
-        low = float(beta_quantiles(rate, QUANTILE))
-        win, loss = (_size(sums[each], everywhere[each]) for each in ([0, 3], [1, 4]))
-        return LearnedSize(kelly(low, win, loss) * MOST_OF_KELLY, mean, low, win, loss, evidence)
+        low = rounded(float(beta_quantiles(rate, QUANTILE)))
+        win, loss = (rounded(_size(sums[each], everywhere[each])) for each in ([0, 3], [1, 4]))
+        risk = rounded(kelly(low, win, loss) * MOST_OF_KELLY)
+        return LearnedSize(risk, rounded(mean), low, win, loss, rounded(evidence))
 
     def state(self) -> PayoffsState:
         """Return all that must survive a restart."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ocw_mcp.core.regime.features import VOLATILITY, WINDOW
 from ocw_mcp.core.regime.model import Floats, filtered
 from ocw_mcp.domain.regime import Candidate, FitRequest, RegimeFit, RegimeModel
+from ocw_mcp.domain.rounding import rounded_all
 from ocw_mcp.domain.unknown import Unknown
 
 STATES: Final = (2, 3, 4)
@@ -181,7 +182,7 @@ def _key(rows: Floats) -> int:
 
 
 def _rounded(values: Floats) -> tuple[float, ...]:
-    return tuple(float(f"{value:.{DIGITS}g}") for value in values.tolist())
+    return rounded_all(values.tolist(), DIGITS)
 
 
 def _shares(values: Floats) -> tuple[float, ...]:

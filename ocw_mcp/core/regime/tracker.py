@@ -11,6 +11,7 @@ from ocw_mcp.core.regime.model import Floats, advance, expected_days, filtered
 from ocw_mcp.core.regime.reading import Hysteresis, HysteresisState, level_probabilities, members
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.regime import FitRequest, RegimeFit, RegimeReading
+from ocw_mcp.domain.rounding import rounded, rounded_all
 from ocw_mcp.domain.time import DAY
 from ocw_mcp.domain.unknown import Unknown
 
@@ -170,15 +171,16 @@ class RegimeTracker:
         if at - self._fitted_at >= self._settings.longest_use:
             return Unknown(f"the model is {(at - self._fitted_at) // DAY} days old")
         model = self._fit.model
+        days = expected_days(model, chances, members(level, model.states))
         return RegimeReading(
             at=at,
             level=level,
-            probability=level_probabilities(chances)[level],
+            probability=rounded(level_probabilities(chances)[level]),
             state=int(np.argmax(chances)),
-            probabilities=tuple(chances.tolist()),
-            expected_days=expected_days(model, chances, members(level, model.states)),
+            probabilities=rounded_all(chances.tolist()),
+            expected_days=days if days is None else rounded(days),
             since=self._hysteresis.since,
-            volatility=annual(float(rows[-1, VOLATILITY])),
+            volatility=rounded(annual(float(rows[-1, VOLATILITY]))),
             fitted_at=self._fitted_at,
         )
 
