@@ -43,7 +43,7 @@ def outside_of(settings: Settings, state: Path | None, *, live: bool) -> Outside
     if settings.binance_loopback is not None or not settings.outside:
         return Outside() if calendar is None else Outside(readers=(_of_files(calendar),))
     # The libraries of the network are imported only if a source is configured.
-    from ocw_mcp.adapters.outside.cache import CachedSource
+    from ocw_mcp.adapters.outside.cache import CachedSource, no_items
     from ocw_mcp.adapters.outside.fred import Fred
     from ocw_mcp.adapters.outside.headlines import Headlines
     from ocw_mcp.adapters.outside.http import OutsideHttp
@@ -60,7 +60,10 @@ def outside_of(settings: Settings, state: Path | None, *, live: bool) -> Outside
         "headlines": Headlines(http, settings.headline_feeds),
     }
     directory = None if state is None else state / CACHE
-    readers: list[OutsideReader] = [CachedSource(made[name], directory, machine_ms) for name in settings.outside]
+    unread = {Fred.name: Fred.unread}
+    readers: list[OutsideReader] = [
+        CachedSource(made[name], directory, machine_ms, unread=unread.get(name, no_items)) for name in settings.outside
+    ]
     return Outside(tuple(readers), http=http)
 
 

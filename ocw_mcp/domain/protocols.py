@@ -362,8 +362,8 @@ class OutsideReader(Protocol):
     def problem(self) -> str:
         """Why the last read failed; empty if it did not."""
 
-    async def read(self, now: int) -> tuple[OutsideFound | None, int]:
-        """Return the report at `now` (ms), None if there is none, and the time (ms) until the next read is useful."""
+    async def read(self, now: int) -> tuple[OutsideFound, int]:
+        """Return the report at `now` (ms), and the time (ms) until the next read is useful."""
 
 
 class MacroCalendar(Protocol):

@@ -141,6 +141,18 @@ def event_text(
     `before` is the protection before an event that sets a stop or a target; `moves` is the number of moves of a
     trailing stop of which the event is the last one.
     """
+    return (
+        _order_text(book, event, quote)
+        or _position_text(event, before, moves)
+        or _decision_text(event, quote)
+        or _run_text(event, quote)
+        or _outlook_text(event)
+        or _fields_text(event)
+    )
+
+
+def _order_text(book: str, event: JournalEvent, quote: Quote) -> str:
+    """Return an event of an order as one line of text; empty for any other event."""
     match event:
         case events.OrderIntended(ref, intent, policy_hash):
             return f"order {ref.client_id(book)}: {_intent(intent, quote)}; policy {policy_hash[:HASH_SHOWN]}"
@@ -176,6 +188,12 @@ def event_text(
                 f"{event.ref} filled: {event.side} {plain(event.quantity)} {printable(event.symbol)} at "
                 f"{plain(event.price)}, fee {plain(round(event.fee, 4))}{realised}; position {plain(event.position)}"
             )
+    return ""
+
+
+def _position_text(event: JournalEvent, before: Levels | None, moves: int) -> str:
+    """Return an event of a position as one line of text; empty for any other event."""
+    match event:
         case events.PositionUnprotected(symbol, deadline):
             return f"{printable(symbol)} waits for a stop; without one it is closed at {moment(deadline)[11:]}"
         case events.PositionProtected(symbol, stop, trigger):
@@ -193,6 +211,21 @@ def event_text(
         case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
             at = " at an assumed rate" if assumed else "" if rate is None else f" at a rate of {rate:.4%}"
             return f"{printable(symbol)} {funding_text(amount)}{at}"
+        case events.ExitDecided(symbol, rule, why):
+            return f"exit rule {printable(rule)} closes {printable(symbol)}: {printable(why)}"
+        case events.ScoreTaken(symbol, score, band, worst):
+            part = printable(worst.replace("_", " "))
+            return f"score against holding {printable(symbol)} {score:.2f}, {printable(band)}; largest part: {part}"
+        case events.OutsideFilled():
+            what = f"{event.side} {plain(event.quantity)} {printable(event.symbol)} at {plain(event.price)}"
+            realised = cents(event.realised, signed=True)
+            return f"{printable(event.cause)}: {what}, realised {realised}; position {plain(event.position)}"
+    return ""
+
+
+def _decision_text(event: JournalEvent, quote: Quote) -> str:
+    """Return an event of a wake or a decision as one line of text; empty for any other event."""
+    match event:
         case events.DecisionDiscarded(_, why, cost):
             return f"an answer{_paid(cost)} was discarded: {printable(why)}"
         case events.WakeConditionsSet(_, armed, _, ended) if ended:
@@ -206,6 +239,19 @@ def event_text(
             cause = f" ({cause_text(decision.cause, quote)})" if decision.cause is not None else ""
             after = f"after {span(thinking_ms)}{_paid(cost)}"
             return f"{printable(decider)} decided on wake {wake_id} {after}: {_legs(decision, quote)}{cause}"
+        case events.DecisionEnded(wake_id, cause, cost):
+            why = f": {cause_text(cause, quote)}" if cause is not None else ""
+            return f"wake {wake_id} ended{_paid(cost)}{why}"
+        case events.DecisionCorrected(wake_id, decider, decision, _, cost):
+            return f"{printable(decider)} corrected wake {wake_id}{_paid(cost)}: {_legs(decision, quote)}"
+        case events.BudgetSpent(spent, until):
+            return f"LLM cost reached {plain(spent)} USD; the rules decide until {moment(until)}"
+    return ""
+
+
+def _run_text(event: JournalEvent, quote: Quote) -> str:
+    """Return an event of the run, its account or its callers as one line of text; empty for any other event."""
+    match event:
         case events.StateChanged(state, became, why):
             return f"trading state {state} -> {became}: {printable(why)}"
         case events.CommandTaken(verb=verb, by=by, subject=subject):
@@ -219,17 +265,6 @@ def event_text(
             return f"run stopped: {printable(why)}"
         case events.CheckpointSaved():
             return "checkpoint saved"
-        case events.ExitDecided(symbol, rule, why):
-            return f"exit rule {printable(rule)} closes {printable(symbol)}: {printable(why)}"
-        case events.ScoreTaken(symbol, score, band, worst):
-            part = printable(worst.replace("_", " "))
-            return f"score against holding {printable(symbol)} {score:.2f}, {printable(band)}; largest part: {part}"
-        case events.OutsideFilled():
-            what = f"{event.side} {plain(event.quantity)} {printable(event.symbol)} at {plain(event.price)}"
-            realised = cents(event.realised, signed=True)
-            return f"{printable(event.cause)}: {what}, realised {realised}; position {plain(event.position)}"
-        case ModelFitted() | RegimeChanged() | MacroRead() | ContextRead():
-            return _outlook_text(event)
         case AccountFound(balances=balances, positions=positions, orders=orders):
             totals = ", ".join(f"{plain(each.total)} {printable(each.asset)}" for each in balances) or "no balance"
             return f"the account was taken over: {totals}; {len(positions)} position(s), {len(orders)} order(s)"
@@ -244,26 +279,15 @@ def event_text(
             return f"{name} waits for approval until {until}: {_intent(intent, quote)}, mark {plain(price)}"
         case events.ApprovalEnded(name, outcome, by):
             return f"{name} {printable(outcome)} by {printable(by)}"
-        case events.DecisionEnded(wake_id, cause, cost):
-            why = f": {cause_text(cause, quote)}" if cause is not None else ""
-            return f"wake {wake_id} ended{_paid(cost)}{why}"
-        case events.DecisionCorrected(wake_id, decider, decision, _, cost):
-            return f"{printable(decider)} corrected wake {wake_id}{_paid(cost)}: {_legs(decision, quote)}"
-        case events.BudgetSpent(spent, until):
-            return f"LLM cost reached {plain(spent)} USD; the rules decide until {moment(until)}"
         case events.SymbolEnded(symbol, last):
             return f"the market of {printable(symbol)} ended; its last candle closed at {moment(last)}"
         case events.Incident(text):
             return f"incident: {printable(text)}"
-        case _:
-            fields = msgspec.to_builtins(event, builtin_types=(Decimal,))
-            kind = fields.pop("kind")
-            texts = {key: plain(value) if isinstance(value, Decimal) else str(value) for key, value in fields.items()}
-            return " ".join([kind, *(f"{key}={printable(text)}" for key, text in texts.items())])
+    return ""
 
 
-def _outlook_text(event: ModelFitted | RegimeChanged | MacroRead | ContextRead) -> str:
-    """Return an event about the market as a whole as one line of text."""
+def _outlook_text(event: JournalEvent) -> str:
+    """Return an event about the market as a whole as one line of text; empty for any other event."""
     match event:
         case ModelFitted(symbol, at, found, failed):
             if isinstance(found, Unknown):
@@ -282,6 +306,15 @@ def _outlook_text(event: ModelFitted | RegimeChanged | MacroRead | ContextRead) 
         case ContextRead(items):
             sources = dict.fromkeys(printable(each.source) for each in items)
             return f"{len(items)} report(s) from {', '.join(sources)}"
+    return ""
+
+
+def _fields_text(event: JournalEvent) -> str:
+    """Return any event as its kind and its fields."""
+    fields = msgspec.to_builtins(event, builtin_types=(Decimal,))
+    kind = fields.pop("kind")
+    texts = {key: plain(value) if isinstance(value, Decimal) else str(value) for key, value in fields.items()}
+    return " ".join([kind, *(f"{key}={printable(text)}" for key, text in texts.items())])
 
 
 def _paid(cost_usd: Decimal) -> str:

@@ -49,10 +49,8 @@ async def _follow(
         if (reader.problem or None) != problem:
             problem = reader.problem or None
             warn(f"{reader.name}: {problem}" if problem else f"{reader.name}: the source answers again")
-        if found is None and reader.name == "macro":
-            found = Unknown(f"FRED cannot be read: {reader.problem}")
         now = clock.now()
-        if found is not None and (_content(found) != last or put_at is None or now - put_at >= REPEAT_MS):
+        if _content(found) != last or put_at is None or now - put_at >= REPEAT_MS:
             last, put_at = _content(found), now
             seen = event_of(found)
             if seen is not None:

@@ -34,8 +34,8 @@ class Source:
     def __init__(self, name: str, found: OutsideFound | None) -> None:
         self.name, self._found = name, found
 
-    async def read(self, now: int) -> tuple[OutsideFound | None, int]:
-        if self._found is None:
+    async def read(self, now: int) -> tuple[OutsideFound, int]:
+        while self._found is None:
             await asyncio.Event().wait()
         return self._found, HOUR
 

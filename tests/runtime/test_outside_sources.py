@@ -11,27 +11,27 @@ from ocw_mcp.domain.macro import MacroReading, Quadrant
 from ocw_mcp.domain.protocols import OutsideFound
 from ocw_mcp.domain.steps import ContextSeen, MacroSeen
 from ocw_mcp.domain.time import HOUR, MINUTE
-from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.runtime.outside import LONGEST_MS, REPEAT_MS, follow_sources
 
 READING = MacroReading(Quadrant.REFLATION, 0.5, 0.3, 5)
+FAILED: OutsideFound = ()
 ITEM = ContextItem("fear_greed", 1, 1, value=23.0, unit="of 100")
 
 
 class Reader:
-    """A source that gives one report after the other, and then hangs; None fails."""
+    """A source that gives one report after the other, and then hangs; `FAILED` is that of a failure."""
 
-    def __init__(self, name: str, *found: OutsideFound | None, next_ms: int = HOUR) -> None:
+    def __init__(self, name: str, *found: OutsideFound, next_ms: int = HOUR) -> None:
         self.name, self.problem = name, ""
         self._found, self._next_ms = list(found), next_ms
         self.done = asyncio.Event()
 
-    async def read(self, now: int) -> tuple[OutsideFound | None, int]:
+    async def read(self, now: int) -> tuple[OutsideFound, int]:
         if not self._found:
             self.done.set()
             await asyncio.Event().wait()
         found = self._found.pop(0)
-        self.problem = "it is away" if found is None else ""
+        self.problem = "it is away" if found is FAILED else ""
         return found, self._next_ms
 
 
@@ -79,15 +79,10 @@ async def test_unchanged_report_is_repeated_after_six_hours() -> None:
 
 async def test_source_that_hangs_or_fails_delays_no_other_one() -> None:
     seen, warned = await follow(
-        Pauses(), Reader("headlines"), Reader("stablecoins", None, None, ()), Reader("macro", READING)
+        Pauses(), Reader("headlines"), Reader("stablecoins", FAILED, FAILED, (ITEM,)), Reader("macro", READING)
     )
-    assert seen == [MacroSeen(READING)]
+    assert seen == [MacroSeen(READING), ContextSeen((ITEM,))]
     assert warned == ["stablecoins: it is away", "stablecoins: the source answers again"]
-
-
-async def test_macro_regime_is_unknown_if_its_source_never_answered() -> None:
-    seen, _ = await follow(Pauses(), Reader("macro", None, None))
-    assert seen == [MacroSeen(Unknown("FRED cannot be read: it is away"))]
 
 
 @pytest.mark.parametrize(("asked", "paused"), [(0, MINUTE), (5 * MINUTE, 5 * MINUTE), (48 * HOUR, LONGEST_MS)])

@@ -31,6 +31,11 @@ class _Kept(msgspec.Struct):
     found: MacroReading | Unknown | tuple[ContextItem, ...]
 
 
+def no_items(problem: str) -> tuple[ContextItem, ...]:
+    """Return the report of a source of items that has none."""
+    return ()
+
+
 class CachedSource:
     """A source with its last report. Reading it never raises and never takes longer than `seconds`."""
 
@@ -40,9 +45,14 @@ class CachedSource:
         directory: Path | None,
         machine_ms: Callable[[], int],
         seconds: float = SECONDS,
+        unread: Callable[[str], OutsideFound] = no_items,
     ) -> None:
-        """`directory` keeps the report, readable by the user only; None keeps it in memory. `machine_ms`: its time."""
+        """`directory` keeps the report, readable by the user only; None keeps it in memory. `machine_ms`: its time.
+
+        `unread` makes the report of a source that has none, from its problem.
+        """
         self._source, self._machine_ms, self._seconds = source, machine_ms, seconds
+        self._unread = unread
         self._path = None if directory is None else directory / f"{source.name}.json"
         self._kept: _Kept | None = None
         self._loaded = False
@@ -54,8 +64,8 @@ class CachedSource:
         """The name of the source."""
         return self._source.name
 
-    async def read(self, now: int) -> tuple[OutsideFound | None, int]:
-        """Return the report at `now` (ms), None if there is none, and the time (ms) until the next read is useful.
+    async def read(self, now: int) -> tuple[OutsideFound, int]:
+        """Return the report at `now` (ms), and the time (ms) until the next read is useful.
 
         A report that is older than its source is cached, because the source fails, is marked as stale.
         """
@@ -86,10 +96,10 @@ class CachedSource:
         age = self._machine_ms() - self._kept.at
         return self._source.every_ms - age if age >= 0 else 0
 
-    def _stale(self) -> OutsideFound | None:
+    def _stale(self) -> OutsideFound:
         kept = self._kept
         if kept is None or not 0 <= self._machine_ms() - kept.at < OLDEST:
-            return None
+            return self._unread(self.problem)
         if isinstance(kept.found, Unknown):
             return kept.found
         if isinstance(kept.found, MacroReading):

@@ -45,6 +45,11 @@ class Fred:
         self._http, self._machine_ms, self._key = http, machine_ms, key
         self._public, self._keyed = public, keyed
 
+    @staticmethod
+    def unread(problem: str) -> Unknown:
+        """Return the macro regime while FRED was never read."""
+        return Unknown(f"FRED cannot be read: {problem}")
+
     async def fetch(self, now: int) -> MacroReading | Unknown:
         """Return the macro regime at `now` (ms). Raises SourceUnavailable if a deciding series does not answer."""
         answers = await self.ask_all(now)

@@ -68,7 +68,7 @@ class _AtOnce:
         self._reader = reader
         self.name, self.problem = reader.name, ""
 
-    async def read(self, now: int) -> tuple[OutsideFound | None, int]:
+    async def read(self, now: int) -> tuple[OutsideFound, int]:
         found, _ = await self._reader.read(now)
         return found, 0
 

@@ -72,6 +72,12 @@ Amount = Annotated[
 LONGEST_WHY = 500
 Why = Annotated[str, Field(max_length=LONGEST_WHY), cut(LONGEST_WHY)]
 Text = Annotated[str, Field(max_length=200), cut(200)]
+Key = Annotated[
+    str,
+    Field(min_length=1, max_length=64),
+    WithJsonSchema({"type": "string", "description": "new per request, same on retry"}),
+]
+"""Names a request: the same key with the same request gets the first answer again, and nothing is done twice."""
 
 
 def cursor_of(tool: str, place: int | None) -> str | None:

@@ -28,6 +28,17 @@ if TYPE_CHECKING:
 POLL_S: Final = 0.02
 RETRY_S: Final = 5
 READS: Final = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+"""Changes nothing."""
+CHECKS: Final = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
+)
+"""Keeps what it checked, and changes nothing else."""
+ACTS: Final = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
+"""Changes orders, positions or the trading state, once for each key."""
+WRITES: Final = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+)
+"""Writes into the journal, once for each key."""
 
 GetFacade = Callable[[], "Facade"]
 """Returns the engine's facade; a function, since tools are listed before an engine exists."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ocw_mcp.adapters.outside.cache import OLDEST, RETRY_MS, CachedSource
+from ocw_mcp.adapters.outside.fred import Fred
 from ocw_mcp.domain.context import ContextItem
 from ocw_mcp.domain.errors import SourceUnavailable
 from ocw_mcp.domain.macro import MacroReading, Quadrant
@@ -98,7 +99,7 @@ async def test_last_report_of_a_dead_source_is_stale(source: Source, machine: Ma
     assert (found.quadrant, found.stale, again) == (Quadrant.REFLATION, True, RETRY_MS)
     assert cached.problem == "example.org answers with status 500"
     machine.now += OLDEST
-    assert await cached.read(0) == (None, RETRY_MS)
+    assert await cached.read(0) == ((), RETRY_MS)
     source.fails = False
     assert await cached.read(0) == (READING, 6 * HOUR)
     assert cached.problem == ""
@@ -118,8 +119,14 @@ async def test_items_of_a_dead_source_are_stale_and_an_unknown_one_stays_unknown
 async def test_source_that_hangs_is_given_up(source: Source, machine: Machine) -> None:
     source.hangs = True
     cached = CachedSource(source, None, machine, seconds=0.01)
-    assert await cached.read(0) == (None, RETRY_MS)
+    assert await cached.read(0) == ((), RETRY_MS)
     assert cached.problem == "macro did not answer within 0.01 s"
+
+
+async def test_macro_regime_is_unknown_if_fred_never_answered(source: Source, machine: Machine) -> None:
+    source.fails = True
+    found, _ = await CachedSource(source, None, machine, unread=Fred.unread).read(0)
+    assert found == Unknown("FRED cannot be read: example.org answers with status 500")
 
 
 async def test_full_disk_keeps_the_report_in_memory(source: Source, machine: Machine, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.time import HOUR
-from ocw_mcp.interfaces.mcp import trade_tools
+from ocw_mcp.interfaces.mcp import trade_answers
 from ocw_mcp.interfaces.mcp.tool import meta
 from tests.support.deciders import Scripted
 from tests.support.facades import FacadeRun
@@ -134,7 +134,7 @@ async def placed_anyway(sim: FacadeRun, symbol: str = "BTCUSDT") -> CallToolResu
     """Place an entry that became impossible after its preview."""
     entry = Leg(symbol, Action.BUY, size=Decimal("0.1"), stop=Decimal(f"{price(sim, symbol) * 0.97:.1f}"))
     answer = await sim.ask(LegRequest(f"k{symbol}", "mcp:insider", entry))
-    return trade_tools.done(meta(sim.facade), answer, "placed")
+    return trade_answers.done(meta(sim.facade), answer, "placed")
 
 
 async def test_error_for_an_unknown_preview_names_the_preview_tool(sim: FacadeRun) -> None:
