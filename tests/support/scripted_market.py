@@ -6,6 +6,7 @@ Its candles are a function of symbol and minute. A test mutes streams, breaks RE
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,6 +23,8 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT")
 _BASES = {"BTCUSDT": 90_000, "ETHUSDT": 3_000, "SOLUSDT": 200}
 
 
+# Each run reads the same day of history, and each message of a stream its candle.
+@lru_cache(maxsize=8_192)
 def source_candle(symbol: str, open_time: int) -> Candle:
     """Return the source's candle, whose values have few decimals and differ from minute to minute."""
     minute, base = open_time // MINUTE, _BASES[symbol]
@@ -71,6 +74,14 @@ def mark_text(symbol: str, price: float, at: int, rate: float = 0.0001) -> str:
     eight = 480 * MINUTE
     fields = {"p": f"{price:.2f}", "i": "1", "P": "1", "r": f"{rate:.8f}", "T": (at // eight + 1) * eight}
     return text_of(f"{symbol.lower()}@markPrice@1s", {"e": "markPriceUpdate", "E": at, "s": symbol, **fields, "st": 1})
+
+
+@lru_cache(maxsize=8_192)
+def row_of(candle: Candle) -> tuple[Any, ...]:
+    """Return a candle as REST writes it."""
+    prices = [f"{each:.2f}" for each in (candle.open, candle.high, candle.low, candle.close)]
+    rest = [candle.close_time - 1, "1", 2, f"{candle.taker_volume:.3f}", "1", "0"]
+    return candle.open_time, *prices, f"{candle.volume:.3f}", *rest
 
 
 class ScriptedMarket:
@@ -160,15 +171,13 @@ class ScriptedMarket:
         ]
         return {"symbol": symbol, "status": self.status[symbol], "contractType": "PERPETUAL", "filters": filters}
 
-    def _klines(self, symbol: str, since: int, until: int, now: int) -> list[list[Any]]:
+    def _klines(self, symbol: str, since: int, until: int, now: int) -> list[tuple[Any, ...]]:
         first = -(-since // MINUTE) * MINUTE
-        return [self.row(source_candle(symbol, at)) for at in range(first, min(until, now) + 1, MINUTE)]
+        return [row_of(source_candle(symbol, at)) for at in range(first, min(until, now) + 1, MINUTE)]
 
     def row(self, candle: Candle) -> list[Any]:
         """Return a candle as REST writes it."""
-        prices = [f"{each:.2f}" for each in (candle.open, candle.high, candle.low, candle.close)]
-        rest = [candle.close_time - 1, "1", 2, f"{candle.taker_volume:.3f}", "1", "0"]
-        return [candle.open_time, *prices, f"{candle.volume:.3f}", *rest]
+        return list(row_of(candle))
 
     async def connect(self, path: str) -> "ScriptedConnection":
         await pause(0.02)
