@@ -57,8 +57,8 @@ class _Chain(NamedTuple):
     """A policy file with the files that it extends: values, all texts, origins of the keys, and the missing keys."""
 
     policies: Policies
-    texts: list[str]
-    origins: dict[str, str]
+    texts: tuple[str, ...]
+    origins: Mapping[str, str]
     missing: str
 
 
@@ -131,15 +131,24 @@ def under_mandate(loaded: LoadedPolicies, mandate: Mandate) -> LoadedPolicies:
 
 def _read(path: Path) -> _Chain:
     """Read a policy file and the files that it extends. Raises SettingsError that lists all problems of the chain."""
-    files = _chain(path)
+    return _checked(path, tuple(_chain(path).items()), shipped("policies"))
+
+
+@lru_cache(maxsize=8)
+def _checked(path: Path, files: tuple[tuple[Path, str], ...], folder: Path) -> _Chain:
+    """Return the policies of a chain of files and texts, cached: a process loads the shipped policies often.
+
+    `folder` has the shipped policies. Raises SettingsError that lists all problems of the chain.
+    """
     data: dict[str, Any] = {}
     given: dict[str, str] = {}
-    for each, (_, own) in reversed(files.items()):
+    for each, text in reversed(files):
+        own = {key: value for key, value in _tables(text).items() if key != _EXTENDS}
         # A file does not inherit its name.
         data.pop("name", None)
         given.pop("name", None)
         # Two files of a chain may have the same name, so a shipped one is marked.
-        origin = f"{each.name} (shipped)" if each != path and each.parent == shipped("policies") else each.name
+        origin = f"{each.name} (shipped)" if each != path and each.parent == folder else each.name
         for table, values in own.items():
             is_table = isinstance(values, Mapping)
             data[table] = {**data[table], **values} if is_table and isinstance(data.get(table), dict) else values
@@ -162,12 +171,12 @@ def _read(path: Path) -> _Chain:
     }
     lacking = [key for key, origin in origins.items() if origin == STRICTEST]
     missing = ", ".join(f"{key} {value_text(value_of(policies, key), ' ')}" for key in lacking)
-    return _Chain(policies, [text for text, _ in files.values()], origins, missing)
+    return _Chain(policies, tuple(text for _, text in files), origins, missing)
 
 
-def _chain(path: Path) -> dict[Path, tuple[str, dict[str, Any]]]:
-    """Read the text and the tables of a policy file and of the files that it extends, the file itself first."""
-    files: dict[Path, tuple[str, dict[str, Any]]] = {}
+def _chain(path: Path) -> dict[Path, str]:
+    """Read the texts of a policy file and of the files that it extends, the file itself first."""
+    files: dict[Path, str] = {}
     base: Path | None = path
     while base is not None:
         chain = " -> ".join(each.name for each in (*files, base))
@@ -177,11 +186,11 @@ def _chain(path: Path) -> dict[Path, tuple[str, dict[str, Any]]]:
             raise refusal(str(path), [f"extends too many: {chain}; expected a chain of at most {_LONGEST_CHAIN} files"])
         text = read_text(base, shipper())
         try:
-            data = dict(_tables(text))
+            data = _tables(text)
         except (ValueError, ArithmeticError, RecursionError) as error:
             raise refusal(str(base), [f"is not valid TOML: {error}; correct it"]) from error
-        files[base] = (text, data)
-        base = _named(base, _EXTENDS, data.pop(_EXTENDS), itself=False) if _EXTENDS in data else None
+        files[base] = text
+        base = _named(base, _EXTENDS, data[_EXTENDS], itself=False) if _EXTENDS in data else None
     return files
 
 
