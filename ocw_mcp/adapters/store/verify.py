@@ -8,8 +8,9 @@ the log: an edit with a recomputed chain, and a cut of rows that are all after t
 
 import hashlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import cache
 from itertools import zip_longest
 from typing import Any
 
@@ -47,12 +48,18 @@ def digest_of(values: tuple[Any, ...]) -> str:
     return hashlib.sha256(msgspec.msgpack.encode(values)).hexdigest()
 
 
-def structure_problems(db: Database) -> list[str]:
-    """Return a clause on each table or trigger that is missing, changed or foreign. Raises sqlite3.Error."""
+@cache
+def _made_by_ocw() -> Mapping[str, str | None]:
+    """Return the SQL of each table and trigger of a new journal, by kind and name."""
     with closing(_empty_projections()) as empty:
         for statement in (*database.TABLES, SNAPSHOTS, INPUTS, *recording_queue.TABLES):
             empty.execute(statement)
-        expected: dict[str, str | None] = dict(empty.execute(_OBJECTS).fetchall())
+        return dict(empty.execute(_OBJECTS).fetchall())
+
+
+def structure_problems(db: Database) -> list[str]:
+    """Return a clause on each table or trigger that is missing, changed or foreign. Raises sqlite3.Error."""
+    expected = dict(_made_by_ocw())
     found: dict[str, str | None] = dict(db.execute(_OBJECTS).fetchall())
     if not projections.is_current(db):
         # Projections of another version are rebuilt when the book is opened.

@@ -101,7 +101,7 @@ def _run(world: World, seeds: int, seed: int, drawn: bool) -> tuple[dict[str, Fl
             right[name] += _right(each, step.right[:, 0])
         if number in CHECKED:
             for parts, posterior in zip(covered, (found, found_all), strict=True):
-                low, high = beta_quantiles(posterior, LOW), beta_quantiles(posterior, HIGH)
+                low, high = beta_quantiles(posterior, LOW, HIGH)
                 parts.append(round(float(((low < step.reliability) & (step.reliability < high)).mean()), 3))
         traded, at = step.right[:, 0].astype(float), (number + 1) * BETWEEN
         for rival in rivals.values():

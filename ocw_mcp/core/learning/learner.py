@@ -251,7 +251,7 @@ class Learner:
 def _reliabilities(
     names: Sequence[str], groups: Sequence[str], found: Beta, draws: Floats, evidence: list[float], shares: list[float]
 ) -> tuple[LearnedReliability, ...]:
-    low, high = (beta_quantiles(found, each) for each in (LOW, HIGH))
+    low, high = beta_quantiles(found, LOW, HIGH)
     columns = [rounded_all(each[0].tolist()) for each in (found.mean, low, high, draws)]
     return tuple(
         LearnedReliability(

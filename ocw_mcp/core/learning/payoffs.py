@@ -67,7 +67,7 @@ class Payoffs:
         lent = 1 / (1 / BORROWED + 1 / (known + 2 * PRIOR))
         mean = (_share(sums) * evidence + lent * mean) / (evidence + lent)
         rate = Beta(np.array(mean), np.array(evidence + lent))
-        low = rounded(float(beta_quantiles(rate, QUANTILE)))
+        low = rounded(float(beta_quantiles(rate, QUANTILE)[0]))
         win, loss = (rounded(_size(sums[each], everywhere[each])) for each in ([0, 3], [1, 4]))
         risk = rounded(kelly(low, win, loss) * MOST_OF_KELLY)
         return LearnedSize(risk, rounded(mean), low, win, loss, rounded(evidence))

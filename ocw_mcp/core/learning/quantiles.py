@@ -10,8 +10,8 @@ _SPAN: Final = np.linspace(-9.0, 9.0, 361)
 """The places of the integration, in standard deviations of the log-odds."""
 
 
-def beta_quantiles(found: Beta, share: float) -> Floats:
-    """Return the quantile `share` (0..1) of each distribution, to about 0.001 for counts above 1.
+def beta_quantiles(found: Beta, *shares: float) -> tuple[Floats, ...]:
+    """Return for each of the shares (0..1) that quantile of each distribution, to about 0.001 for counts above 1.
 
     The density of the log-odds y, exp(a·y) ÷ (1 + exp(y))^(a + b), is summed by the trapezoid rule around its mode
     ln(a ÷ b), at which its curvature is ab ÷ (a + b).
@@ -22,6 +22,11 @@ def beta_quantiles(found: Beta, share: float) -> Floats:
     density = np.exp(density - density.max(-1, keepdims=True))
     area = np.cumsum((density[..., 1:] + density[..., :-1]) / 2, -1)
     area = np.concatenate([np.zeros_like(area[..., :1]), area], -1) / area[..., -1:]
+    return tuple(_quantile(places, area, each) for each in shares)
+
+
+def _quantile(places: Floats, area: Floats, share: float) -> Floats:
+    """Return the quantile of log-odds at which the area below the density is `share`, as a probability."""
     after = (area < share).sum(-1, keepdims=True)
     low, high = (np.take_along_axis(area, at, -1) for at in (after - 1, after))
     left, right = (np.take_along_axis(places, at, -1) for at in (after - 1, after))

@@ -122,7 +122,7 @@ def test_beta_quantiles_equal_those_of_scipy(share: float) -> None:
     from scipy.special import betaincinv
 
     means, counts = (each.ravel() for each in np.meshgrid([0.1, 0.3, 0.5, 0.62, 0.9], [4.0, 12.0, 90.0, 5_000.0]))
-    found = beta_quantiles(Beta(means, counts), share)
+    (found,) = beta_quantiles(Beta(means, counts), share)
     keep = np.minimum(means, 1 - means) * counts >= 1
     expected = betaincinv(means * counts, (1 - means) * counts, share)
     assert np.abs(found - expected)[keep].max() < 1e-3
