@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
+from functools import lru_cache
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -46,10 +47,23 @@ def market_of(
 ) -> SandboxMarket:
     """Return a market of given closes, by symbol, from minute 0 on; before and after them, the price stands still.
 
-    In the minutes of `thin` there is hardly any volume and depth, so that an order fills in parts.
+    In the minutes of `thin` there is hardly any volume and depth, so that an order fills in parts. The books of the
+    tests share a market: its values are functions of a time.
     """
+    shapes = tuple((symbol, tuple(prices)) for symbol, prices in closes.items())
+    return _market_of(shapes, product, minutes, history, frozenset(thin))
+
+
+@lru_cache(maxsize=16)
+def _market_of(
+    closes: tuple[tuple[str, tuple[float, ...]], ...],
+    product: Product,
+    minutes: int,
+    history: int,
+    thin: frozenset[int],
+) -> SandboxMarket:
     candles = []
-    for symbol, prices in closes.items():
+    for symbol, prices in closes:
         before = prices[0]
         steps = [before] * (history // MINUTE) + [*prices] + [prices[-1]] * (minutes - len(prices))
         for number, close in enumerate(steps):

@@ -140,9 +140,10 @@ class FuturesAnswers(Answers):
         contract = parameters.one_of("contractType", CONTRACTS)
 
         def row(end: int, _length: int) -> dict[str, Any] | None:
-            mark, last = self.market.mark(pair, end), self.market.last_trade(pair, end)
-            if mark is None or last is None:
+            marked = self.market.marked(pair, end)
+            if marked is None:
                 return None
+            mark, last = marked
             return {
                 "indexPrice": f"{mark.index:.8f}",
                 "contractType": contract,

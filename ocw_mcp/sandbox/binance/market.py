@@ -13,7 +13,7 @@ from ocw_mcp.domain.protocols import Feed
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.sandbox.binance.derivatives import Derivatives
 from ocw_mcp.sandbox.binance.intervals import opens_at, opens_next
-from ocw_mcp.sandbox.binance.klines import KlineBuilder
+from ocw_mcp.sandbox.binance.klines import Cache, KlineBuilder
 from ocw_mcp.sandbox.binance.listing import Notation, notation, number_text
 from ocw_mcp.sandbox.binance.path import TradeBlock
 from ocw_mcp.sandbox.binance.source import MinuteSource, SymbolDay
@@ -27,6 +27,8 @@ HISTORY_DAYS = 60
 _LEAD_DAYS = 1
 """Days of a tape before the start, if no start is given."""
 _WORD = (1 << 64) - 1
+_MARKED = 4_000
+"""Mark prices and latest trades in memory: those of a week's periods of five minutes."""
 
 
 def mixed(*numbers: int) -> int:
@@ -60,6 +62,7 @@ class SandboxMarket:
         self._builder = KlineBuilder(self._source)
         self._derivatives = Derivatives(self._source)
         self._notation: dict[str, Notation] = {}
+        self._marked: Cache[tuple[str, int], tuple[MarkPrice, Trade]] = Cache(_MARKED)
 
     @classmethod
     def simulated(
@@ -211,6 +214,19 @@ class SandboxMarket:
         """Return mark price, index price and funding at a time (ms); None before the first trade, and on spot."""
         last = self.last_trade(symbol, at) if self.product is Product.UM else None
         return None if last is None else self._derivatives.mark(symbol, at, last.price)
+
+    def marked(self, symbol: str, at: int) -> tuple[MarkPrice, Trade] | None:
+        """Return mark price and latest trade at the end of a period (ms), cached, since clients ask for a day of them.
+
+        None before the first trade, and on spot.
+        """
+        found = self._marked.get((symbol, at))
+        if found is None:
+            mark, last = self.mark(symbol, at), self.last_trade(symbol, at)
+            if mark is None or last is None:
+                return None
+            found = self._marked.put((symbol, at), (mark, last))
+        return found
 
     def liquidations(self, symbol: str, since: int, until: int) -> list[Liquidation]:
         """Return the forced orders with since < time <= until, in order; none on spot."""
