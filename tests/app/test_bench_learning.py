@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from ocw_mcp.adapters.feeds.simulated.paths import generator
 from ocw_mcp.app.bench.learning import WORLDS, compare, speed
-from ocw_mcp.app.bench.learning_rivals import Plain, Prototype
+from ocw_mcp.app.bench.learning_rivals import Informed, Plain, Prototype
 from ocw_mcp.app.bench.learning_world import GROUP_OF, SIGNALS, World, steps
 
 
@@ -30,6 +31,21 @@ def test_plain_weights_are_the_log_odds_of_a_beta_posterior() -> None:
     plain.add(np.array([1]), np.array([[1.0] + [0.0] * (SIGNALS - 1)]))
     assert plain.weights(np.array([1]))[0, :2] == pytest.approx([np.log(3 / 2), np.log(2 / 3)])
     assert plain.weights(np.array([0]))[0].tolist() == [0.0] * SIGNALS
+
+
+def test_informed_weights_are_those_of_reliabilities_drawn_from_the_world() -> None:
+    world, hits, size = World(regimes=1), np.array([24.0, 18, 15, 9, 15, 14]), int((GROUP_OF == 0).sum())
+    informed = Informed(1, world)
+    for trade in range(30):
+        informed.add(np.array([0]), np.array([[*(trade < hits[:size]), *[trade % 2] * (SIGNALS - size)]], dtype=float))
+    draw = generator(5, 0, "test of the informed rival")
+    odds = draw.normal(world.mean, world.of_group, (300_000, 1)) + draw.normal(0, world.of_signal, (300_000, size))
+    special = draw.random(odds.shape)
+    odds += world.effect * ((special < world.informative) * 1.0 - (special > 1 - world.misleading))
+    right = (1 - world.luck) / (1 + np.exp(-odds)) + world.luck / 2
+    likelihood = np.prod(right ** hits[:size] * (1 - right) ** (30 - hits[:size]), 1)
+    mean = (likelihood[:, None] * right).sum(0) / likelihood.sum()
+    assert informed.weights(np.array([0]))[0, :size] == pytest.approx(np.log(mean / (1 - mean)), abs=0.01)
 
 
 @pytest.mark.slow

@@ -43,6 +43,7 @@ class Oracle:
     def __init__(self, groups: list[int], seen: list[Seen], grid: Grid) -> None:
         self.groups, self.grid, self.rates = groups, grid, [0.0, *(1 / each for each in grid.half_lives)]
         self.ages = range(len(self.rates))
+        self.by_common = [[1 / len(grid.common)] * len(grid.common) for _ in self.ages]
         self.by_group = [[1 / len(grid.group)] * len(grid.group) for _ in self.ages]
         self.by_regime = [[1 / len(grid.regime) / len(self.rates)] * len(grid.regime) for _ in self.ages]
         block: list[Seen] = []
@@ -63,16 +64,33 @@ class Oracle:
         squares = sum(w * w * n[signal] for w, _, n in rows)
         return (hits * total / squares, total * total / squares) if squares else (0.0, 0.0)
 
+    def group(self, age: int, seen: list[Seen], group: int) -> tuple[list[float], float, float]:
+        """Return the means of a group by strength of all signals, and the mean and count of its posterior."""
+        everyone = [self.counted(age, seen, None, each) for each in range(len(self.groups))]
+        known = dict.fromkeys(self.groups, 0.0)
+        for weight, strength in zip(self.by_group[age], self.grid.group, strict=True):
+            for each, (_, count) in zip(self.groups, everyone, strict=True):
+                known[each] += weight * count * (strength + 1) / (count + strength)
+        mates = [row for row, each in zip(everyone, self.groups, strict=True) if each == group]
+        rate = sum(row[0] for row in mates) / max(sum(row[1] for row in mates), 1e-300)
+        common = (2 + sum(row[0] for row in everyone)) / (4 + sum(row[1] for row in everyone))
+        means, mean, square = [], 0.0, 0.0
+        for weight, strength in zip(self.by_common[age], self.grid.common, strict=True):
+            sure = 4 + sum(count * (strength + 1) / (count + strength) for count in known.values())
+            lent = 1 / (1 / strength + 1 / sure)
+            total = lent + known[group]
+            means.append((lent * common + known[group] * rate) / total)
+            mean += weight * means[-1]
+            square += weight * means[-1] * (means[-1] * total + 1) / (total + 1)
+        return means, mean, mean * (1 - mean) / (square - mean * mean) - 1
+
     def betas(self, age: int, seen: list[Seen], regime: int, signal: int) -> tuple[list[float], list[list[float]]]:
         """Return the means everywhere by strength of the group, and mean and count here by that of the regimes."""
-        everyone = [self.counted(age, seen, None, each) for each in range(len(self.groups))]
-        mates = [each for each, group in zip(everyone, self.groups, strict=True) if group == self.groups[signal]]
-        mean = (2 + sum(hits for hits, _ in mates)) / (4 + sum(count for _, count in mates))
-        hits, count = everyone[signal]
+        _, mean, known = self.group(age, seen, self.groups[signal])
+        hits, count = self.counted(age, seen, None, signal)
         own_hits, own = self.counted(age, seen, regime, signal)
         everywhere, prior, square = [], 0.0, 0.0
         for weight, strength in zip(self.by_group[age], self.grid.group, strict=True):
-            known = 4 + sum(each * (strength + 1) / (each + strength) for _, each in mates)
             lent = 1 / (1 / strength + 1 / known)
             everywhere.append((lent * mean + hits) / (lent + count))
             a, total = lent * mean + hits - own_hits, lent + count - own
@@ -92,14 +110,16 @@ class Oracle:
             for age in self.ages:
                 for signal, (hit, count) in enumerate(zip(hits, counts, strict=True)):
                     everywhere, here = self.betas(age, before, regime, signal)
-                    for kind, means in (("group", everywhere), ("regime", [each[0] for each in here])):
+                    common = self.group(age, before, self.groups[signal])[0]
+                    kinds = ("common", common), ("group", everywhere), ("regime", [each[0] for each in here])
+                    for kind, means in kinds:
                         for place, mean in enumerate(means):
                             one = hit * math.log(mean) + (count - hit) * math.log(1 - mean)
                             key = kind, age, place
                             scores[key] = scores.get(key, 0.0) + self.grid.independent * one
         share = 1 - (1 - self.grid.share) ** sum(max(each[3]) for each in block)
-        for table, kind in ((self.by_group, "group"), (self.by_regime, "regime")):
-            for rows in [[age] for age in self.ages] if kind == "group" else [list(self.ages)]:
+        for table, kind in ((self.by_common, "common"), (self.by_group, "group"), (self.by_regime, "regime")):
+            for rows in [list(self.ages)] if kind == "regime" else [[age] for age in self.ages]:
                 keys = [(age, place) for age in rows for place in range(len(table[age]))]
                 new = [table[age][place] * math.exp(scores[kind, age, place]) for age, place in keys]
                 for (age, place), value in zip(keys, new, strict=True):

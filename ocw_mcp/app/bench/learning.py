@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import structs
 
 from ocw_mcp.adapters.feeds.simulated.paths import generator
-from ocw_mcp.app.bench.learning_rivals import FixedPool, Plain, Prototype, Rival
+from ocw_mcp.app.bench.learning_rivals import FixedPool, Informed, Plain, Prototype, Rival
 from ocw_mcp.app.bench.learning_world import GROUP_OF, LEFT_OUT, MONTHLY, SIGNALS, TRADES, Floats, World, steps
 from ocw_mcp.core.learning.learner import HIGH, LOW, SETTINGS, Learner
 from ocw_mcp.core.learning.outcomes import Outcome
@@ -33,6 +33,7 @@ WORLDS: Final = {
     "unrelated": World(alike=False),
     "alike_drift": World(drift=0.01),
     "unrelated_drift": World(alike=False, drift=0.01),
+    "one_regime_less_luck": World(regimes=1, luck=0.2),
     "alike_less_luck": World(luck=0.2),
     "unrelated_less_luck": World(alike=False, luck=0.2),
 }
@@ -63,7 +64,9 @@ def compare(world: World, seeds: int = SEEDS, seed: int = SEED, drawn: bool = Tr
         "right": {name: round(float(found.mean()) / TRADES, 4) for name, found in right.items()},
         "regret": {name: _mean(found) for name, found in regret.items()},
         "gap_closed": {name: _ratio(uniform - found, uniform) for name, found in regret.items() if name != "uniform"},
-        "of_prototype": {name: _ratio(regret[name], prototype) for name in regret if name.startswith("ocw")},
+        "of_prototype": {
+            name: _ratio(regret[name], prototype) for name in regret if name.startswith(("ocw", "informed"))
+        },
         "of_no_pooling": {name: _ratio(regret[name], regret["plain"]) for name in regret if name.startswith("ocw")},
         "interval_90_covers": covered,
         "interval_90_covers_with_left_out": covered_all,
@@ -84,6 +87,8 @@ def _run(world: World, seeds: int, seed: int, drawn: bool) -> tuple[dict[str, Fl
     }
     if drawn:
         rivals["prototype_drawn"] = Prototype(seeds, world.regimes, draw)
+    if world.regimes == 1:
+        rivals["informed"] = Informed(seeds, world)
     alone, with_all = (Posteriors(GROUP_OF, world.regimes, seeds) for _ in range(2))
     right = {name: np.zeros(seeds) for name in ("oracle", "uniform", *rivals, "ocw_mean", "ocw_left_out")}
     if drawn:

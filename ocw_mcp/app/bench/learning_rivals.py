@@ -4,7 +4,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from ocw_mcp.app.bench.learning_world import GROUP_OF, GROUPS, SIGNALS, Floats, Integers
+from ocw_mcp.app.bench.learning_world import GROUP_OF, GROUPS, SIGNALS, Floats, Integers, World
 from ocw_mcp.core.learning.draws import Generator
 
 _MEMBERS: Final[Floats] = np.eye(GROUPS)[GROUP_OF]
@@ -51,6 +51,46 @@ class FixedPool(Plain):
         everywhere = (hits + 40 * groups[:, GROUP_OF]) / (hits + misses + 40)
         own, missed = self._hits[self._seeds, regime], self._misses[self._seeds, regime]
         return np.asarray(np.log((own + 60 * everywhere) / (missed + 60 * (1 - everywhere))))
+
+
+class Informed:
+    """The log-odds of the posterior means of a learner that knows the distribution of the reliabilities of a world.
+
+    It is the bound for a learner that starts with less. The world must have one regime and no drift. The mean of each
+    group and the log-odds of each signal have a grid; the correlation of signals is ignored, as by the oracle.
+    """
+
+    def __init__(self, seeds: int, world: World) -> None:
+        places = np.linspace(-3.5, 3.5, 25)
+        groups = world.mean + world.of_group * places[:, None]
+        half = world.effect + 4 * (world.of_group + world.of_signal)
+        odds = np.linspace(world.mean - half, world.mean + half, 121)
+        usual = 1 - world.informative - world.misleading
+        parts = ((usual, 0.0), (world.informative, world.effect), (world.misleading, -world.effect))
+        density = sum(part * np.exp(-(((odds - groups - mean) / world.of_signal) ** 2) / 2) for part, mean in parts)
+        self._given = np.asarray(density / np.sum(density, axis=1, keepdims=True))
+        self._prior = -places * places / 2
+        self._reliability = (1 - world.luck) / (1 + np.exp(-odds)) + world.luck / 2
+        self._hits, self._trades = np.zeros((seeds, SIGNALS, 1)), 0
+
+    def weights(self, regime: Integers) -> Floats:
+        """Return the log-odds of the means."""
+        hit, miss = np.log(self._reliability), np.log1p(-self._reliability)
+        likelihood = _scaled(self._hits * hit + (self._trades - self._hits) * miss)
+        given = likelihood @ self._given.T
+        means = _scaled(self._prior + _MEMBERS.T @ np.log(given))  # seed × group × mean of the group
+        posterior = means[:, GROUP_OF] / given @ self._given * likelihood
+        mean = posterior @ self._reliability / posterior.sum(2)
+        return np.asarray(np.log(mean / (1 - mean)))
+
+    def add(self, regime: Integers, right: Floats) -> None:
+        """Count the trade."""
+        self._hits += right[:, :, None]
+        self._trades += 1
+
+
+def _scaled(logs: Floats) -> Floats:
+    return np.asarray(np.exp(logs - logs.max(-1, keepdims=True)))
 
 
 class Prototype:

@@ -123,11 +123,12 @@ class Learner:
             self.payoffs.take(outcome)
             self._trades += 1
             self._read.clear()
-        values = np.sign([[outcome.signals.get(name, 0.0) for name in self._signals]])
-        if outcome.net == 0 or weight == 0 or not values.any():
+        values = [outcome.signals.get(name, 0.0) for name in self._signals]
+        if outcome.net == 0 or weight == 0 or not any(values):
             return False
-        counts = np.where(values != 0, weight, 0.0)
-        hits = np.where(values * outcome.direction * outcome.net > 0, weight, 0.0)
+        right = math.copysign(1.0, outcome.direction * outcome.net)
+        hits = np.array([[weight if value * right > 0 else 0.0 for value in values]])
+        counts = np.array([[weight if value else 0.0 for value in values]])
         self._posteriors.add(outcome.at, np.array([number]), hits, counts)
         if not real:
             self._counterfactuals += 1

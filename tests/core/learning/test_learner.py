@@ -51,7 +51,7 @@ def test_unknown_or_zero_signal_gives_no_evidence() -> None:
     found.take(outcome(signals={"ema": 0.5, "rsi": 0.0}))
     read = by_name(found)
     assert [read[name].evidence for name in SIGNALS] == [1.0, 0.0, 0.0, 0.0, 0.0]
-    assert read["funding"].weight == 0
+    assert read["ema"].mean > read["breakout"].mean >= read["rsi"].mean == read["funding"].mean > 0.5
 
 
 @pytest.mark.parametrize("changed", [{"net": 0.0}, {"signals": {"ema": 0.0}}, {"excluded": Exclusion.PERSON}])

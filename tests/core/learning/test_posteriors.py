@@ -14,7 +14,7 @@ from tests.support.examples import examples
 from tests.support.learning import Oracle, Seen
 
 GROUPS = [0, 0, 1]
-GRID = Grid(group=(4, 64), regime=(8, 128), half_lives=(20.0 * DAY,), block=3)
+GRID = Grid(common=(16, 256), group=(4, 64), regime=(8, 128), half_lives=(20.0 * DAY,), block=3)
 
 
 def seen(seed: int, count: int) -> list[Seen]:
@@ -79,6 +79,8 @@ def damaged(state: PosteriorsState, kind: str) -> PosteriorsState:
             state.evidence[0] = float("nan")
         case "negative":
             state.by_group[0] = -state.by_group[0]
+        case "common":
+            state.by_common = [2 * each for each in state.by_common]
         case "hits":
             state.evidence[: len(state.evidence) // 6] = [1e6] * (len(state.evidence) // 6)
         case "weights":
@@ -88,7 +90,7 @@ def damaged(state: PosteriorsState, kind: str) -> PosteriorsState:
     return state
 
 
-@pytest.mark.parametrize("kind", ["short", "nan", "negative", "hits", "weights", "waiting"])
+@pytest.mark.parametrize("kind", ["short", "nan", "negative", "common", "hits", "weights", "waiting"])
 def test_damaged_state_is_refused_and_changes_nothing(kind: str) -> None:
     posteriors = counted(seen(4, 10))
     before = msgspec.json.encode(posteriors.state())
@@ -103,6 +105,14 @@ def test_regime_borrows_from_others_until_it_differs_from_them() -> None:
     opposite = counted(rows + [(DAY, 1, [0.0, 0.0, 0.0], [1.0, 1.0, 1.0])] * 60).read(np.array([1])).mean[0, 0]
     assert never_seen > 0.8
     assert opposite < 0.2
+
+
+def test_group_borrows_from_all_signals_until_it_differs_from_them() -> None:
+    rows: list[Seen] = [(DAY, 0, [1.0, 1.0, 0.0], [1.0, 1.0, 0.0])] * 60
+    never_seen = counted(rows).groups(np.array([0])).mean[0]
+    opposite = counted(rows + [(DAY, 0, [0.0, 0.0, 0.0], [0.0, 0.0, 1.0])] * 60).groups(np.array([0])).mean[0]
+    assert 0.8 < never_seen[1] <= never_seen[0]
+    assert opposite[1] < 0.45 < 0.8 < opposite[0]
 
 
 def test_evidence_is_kishs_effective_count() -> None:
