@@ -39,6 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.import_plugin("tests.support.shared")
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Pass over the files without a slow test where only slow tests run: they are two thirds of the files."""
+    is_module = collection_path.suffix == ".py"
+    return True if examples.among_slow and is_module and b"slow" not in collection_path.read_bytes() else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Made, Made]:
     """Refuse to collect a test that answers a requirement nobody has."""
@@ -48,6 +54,18 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Ma
     if problems:
         raise collector.CollectError("\n".join(problems))
     return made
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin the slow tests with those that may take longest, so that no process ends long before the other."""
+    if examples.among_slow:
+        items.sort(key=allowed_s, reverse=True)
+
+
+def allowed_s(item: pytest.Item) -> float:
+    """Return the timeout of a test in seconds, or 0 if it has the usual one."""
+    marker = item.get_closest_marker("timeout")
+    return 0.0 if marker is None else float(marker.args[0])
 
 
 def pytest_collection_finish() -> None:
