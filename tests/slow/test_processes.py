@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,12 @@ class Ocw:
         return report
 
 
+@cache
+def undisturbed() -> dict[str, Any]:
+    """Return the report of the simulated run that other tests kill or interrupt."""
+    return Ocw(*SIM).report()
+
+
 @pytest.mark.parametrize("calls", [1, 2], ids=["at the start", "in the middle"])
 def test_sigint_ends_a_run_that_waits_for_a_silent_api(calls: int, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as held:
@@ -80,7 +87,6 @@ def wait_for_events(book: Path, count: int, process: Ocw) -> int:
 
 
 def test_run_killed_many_times_has_the_same_fingerprint(tmp_path: Path) -> None:
-    undisturbed = Ocw(*SIM).report()
     book = tmp_path / "book"
     deaths = 0
     for target in range(200, 100_000, 900):
@@ -94,7 +100,7 @@ def test_run_killed_many_times_has_the_same_fingerprint(tmp_path: Path) -> None:
     resumed = process.report()
     timeless = {"wall_s", "candles_per_s", "max_rss_mb"}
     assert {k: v for k, v in resumed.items() if k not in timeless} == {
-        k: v for k, v in undisturbed.items() if k not in timeless
+        k: v for k, v in undisturbed().items() if k not in timeless
     }
     assert Ocw("journal", "verify", "--state", book).end()[0] == 0
 
@@ -107,7 +113,7 @@ def test_interrupted_run_prints_a_report_and_can_be_resumed(tmp_path: Path, numb
     minutes = process.report(number)["candles"] // 3
     assert 0 < minutes < 20 * 1440
     rest = ("run", "--market", "sim", "--json", "--for", f"{20 * 1440 - minutes}m", "--state", book)
-    assert Ocw(*rest).report()["fingerprint"] == Ocw(*SIM).report()["fingerprint"]
+    assert Ocw(*rest).report()["fingerprint"] == undisturbed()["fingerprint"]
 
 
 def test_second_engine_is_refused_and_first_executes_halt(tmp_path: Path) -> None:
