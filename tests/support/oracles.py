@@ -145,17 +145,21 @@ def protected(
     The book has `notice_ms` to learn of it. Beyond the deadline the answer to an exit is awaited, or an exit of unknown
     outcome is looked up, for at most `unknown_ms`, or the last one failed less than `again_ms` ago.
     """
-    warned = defaultdict[str, list[Span]](list)
+    warned, settled = defaultdict[str, list[Span]](list), defaultdict[str, list[int]](list)
     for at, event in journal:
         if isinstance(event, events.PositionUnprotected):
             warned[event.symbol].append((at, event.deadline))
+        elif isinstance(event, events.PositionProtected | events.PositionClosed):
+            settled[event.symbol].append(at)
     exits = _exits_awaited(journal, until, unknown_ms)
     problems = []
     for symbol, since, ended, lasted in naked_spans(record, until, away):
         if lasted <= notice_ms:
             continue
         where = f"{symbol}: from {since} on a part of the position had no stop for {lasted / SECOND:g} s"
-        known = [deadline for at, deadline in warned[symbol] if at <= ended and deadline >= since]
+        # The deadline of a position that got its stop or was closed says nothing about the next one.
+        begun = max((at for at in settled[symbol] if at <= since), default=0)
+        known = [deadline for at, deadline in warned[symbol] if begun <= at <= ended and deadline >= since]
         if not known:
             problems.append(f"{where}, and the journal has no deadline for it")
             continue

@@ -1,6 +1,7 @@
 """The oracles notice each violation: orders sent twice, positions that differ or lack a stop, and a broken budget."""
 
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -187,6 +188,26 @@ def test_position_without_a_stop_needs_a_deadline() -> None:
         )
         == []
     )
+
+
+@pytest.mark.parametrize("ends", ["closed", "protected"])
+def test_deadline_of_an_earlier_position_is_not_that_of_the_next_one(ends: str) -> None:
+    trader, record = trading()
+    trader.order("BUY", "0.02")
+    stop = floored(trader.mark() * D("0.95"))
+    trader.later(20 * SECOND).algo("SELL", stop)
+    ended: events.JournalEvent = (
+        events.PositionClosed("BTCUSDT", NOW - 9 * SECOND, D(0), D(0))
+        if ends == "closed"
+        else events.PositionProtected("BTCUSDT", ref(1, Purpose.STOP), stop)
+    )
+    earlier, own = unprotected(NOW - 9 * SECOND, NOW + 5 * SECOND), unprotected(NOW, NOW + 18 * SECOND)
+    judge = partial(protected, record, until=trader.now, notice_ms=SECOND, again_ms=3 * SECOND, unknown_ms=SECOND)
+    assert judge([earlier, (NOW - SECOND, ended), own]) == []
+    (problem,) = judge([earlier, own])
+    assert "for 15 s" in problem
+    (problem,) = judge([earlier, (NOW - SECOND, ended)])
+    assert "the journal has no deadline" in problem
 
 
 def test_position_whose_stop_was_cancelled_elsewhere_is_naked() -> None:
