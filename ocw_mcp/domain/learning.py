@@ -41,6 +41,17 @@ class OutcomeExclusion(StrEnum):
     """It was closed while the book was halted."""
 
 
+class ExitedTrade(msgspec.Struct, frozen=True):
+    """The trade of an exit that a decider or a rule chose."""
+
+    regime: str
+    """The regime at its entry."""
+    net: float
+    """Its result in R, after fees, slippage and funding."""
+    share: float
+    """The part of its entries that the last exit closed, above 0 and at most 1; other orders closed the rest before."""
+
+
 class Trust(StrEnum):
     """What the interval of a reliability says."""
 

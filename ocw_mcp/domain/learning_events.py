@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ocw_mcp.domain.event_types import DomainEvent
-from ocw_mcp.domain.learning import OutcomeExclusion, OutcomeSource
+from ocw_mcp.domain.learning import ExitedTrade, OutcomeExclusion, OutcomeSource
 from ocw_mcp.domain.orders import OrderRef
 
 
@@ -43,6 +43,8 @@ class OutcomeScored(DomainEvent, frozen=True, tag="outcome.scored"):
     claimed: Mapping[str, float] = {}
     choices: Mapping[str, float] = {}
     """The value of each meta-parameter with which the trade was made."""
+    exited: ExitedTrade | None = None
+    """For an exit: its trade, if it was chosen; None after a stop, a target, `exits.max_loss` or a liquidation."""
 
 
 class OutcomeImported(DomainEvent, frozen=True, tag="outcome.imported"):

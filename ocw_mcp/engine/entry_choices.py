@@ -6,7 +6,6 @@ is unknown, or if the entry has a value that no value of the grid stands for.
 
 import math
 from decimal import Decimal
-from typing import Final
 
 from ocw_mcp.core.learning.choices import ARMS
 from ocw_mcp.core.strategy import proposed_stop
@@ -15,10 +14,6 @@ from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.snapshot import Snapshot, SymbolView
 from ocw_mcp.domain.unknown import Unknown
-
-OBSERVED: Final = ("size", "selectivity", "trend", "target", "loss_tolerance")
-"""The meta-parameters that an entry shows. It says nothing of patience: no entry names a time, and how long a trade
-lasted follows from its result."""
 
 
 def entry_choices(intent: OrderIntent, view: SymbolView, seen: Snapshot, policies: Policies) -> dict[str, float]:
@@ -39,7 +34,7 @@ def entry_choices(intent: OrderIntent, view: SymbolView, seen: Snapshot, policie
         found["trend"] = _trend(signals, sign)
     if usual is not None and usual > 0 and not isinstance(view.last, Unknown):
         found["loss_tolerance"] = _nearest("loss_tolerance", distance / abs(1 - usual / view.last))
-    return {name: value for name in OBSERVED if (value := found.get(name)) is not None}
+    return {name: value for name in ARMS if (value := found.get(name)) is not None}
 
 
 def _share_of_largest(

@@ -1,16 +1,18 @@
 """Decisions without a trade, and exits, followed until what the market did afterwards is known.
 
 A flat symbol for which nothing was decided, and a refused entry, are followed as the trade that was left out: with the
-stop that the rules would set, and with costs. An exit is followed as if the position were still held. The result is the
-mean over all horizons. The number of followed decisions is bounded by the pauses between them.
+stop that the rules would set, and with costs. An exit is followed as if the position were still held, with the stop
+that it had. An exit at a price that was set before (a stop, a target) is followed without one. The result is the mean
+over all horizons. The number of followed decisions is bounded by the pauses between them.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from ocw_mcp.core.learning.counterfactuals import FollowedProposal, Proposal, exit_regret
-from ocw_mcp.domain.learning import HORIZONS, OutcomeSource
+from ocw_mcp.domain.learning import HORIZONS, ExitedTrade, OutcomeSource
 from ocw_mcp.domain.learning_events import OutcomeScored
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import HOUR, span_ms
@@ -38,16 +40,20 @@ class Followed(msgspec.Struct):
     cost: float = 0.0
     """The costs of the trade, as a share of its price."""
     trades: dict[str, FollowedProposal] = {}
-    """The trade until each horizon that goes on; empty for an exit."""
+    """The trade until each horizon that goes on; empty for an exit without a stop."""
     results: dict[str, float] = {}
     """The result in R, or for an exit the price (quote), at each horizon that is over."""
     funding: float = 0.0
     """The funding that the position would have paid since its exit, as a share of the price; above 0 it pays."""
     funded: dict[str, float] = {}
+    stop: float | None = None
+    """The stop (quote) of the trade; None for an exit that is followed without one."""
+    exited: ExitedTrade | None = None
+    """The trade of an exit that was chosen."""
 
     def take(self, candle: Candle) -> bool:
         """Take a closed candle that began at or after the decision. Return whether all horizons are over."""
-        if self.source is OutcomeSource.EXIT:
+        if self.stop is None:
             for name, span in _SPANS.items():
                 if name not in self.results and candle.close_time >= self.at + span:
                     self.results[name], self.funded[name] = candle.close, self.funding
@@ -66,17 +72,23 @@ class Followed(msgspec.Struct):
 
     def outcome(self) -> OutcomeScored:
         """Return the outcome, after the last horizon."""
-        results = self.results
+        results: Mapping[str, float] = {name: self.results[name] for name in _SPANS}
         if self.source is OutcomeSource.EXIT:
-            found = exit_regret(self.direction, self.price, self.risk, results, self.funded)
-            results = {name: round(value, 6) for name, value in found.items()}
+            if self.stop is None:
+                results = exit_regret(self.direction, self.price, self.risk, results, self.funded)
+            else:  # a followed trade has its own distance to the stop as 1 R
+                scale = abs(self.price - self.stop) / self.risk
+                results = {name: value * scale for name, value in results.items()}
+            results = {name: round(value, 6) for name, value in results.items()}
         net = sum(results.values()) / len(results)
         cost = self.cost * self.price / self.risk
         if -2 * cost < net <= 0 and self.source is not OutcomeSource.EXIT:
             # The price moved by less than the costs: a trade in the other direction would not have paid, either.
             net = 0.0
         return OutcomeScored(
-            self.source, self.symbol, self.at, self.regime, self.direction, self.values, round(net, 6), horizons=results
+            *(self.source, self.symbol, self.at, self.regime, self.direction, self.values, round(net, 6)),
+            horizons=results,
+            exited=self.exited,
         )
 
 
@@ -103,7 +115,8 @@ class Following:
         ) < MOST_FOLLOWED
 
     def begin(self, followed: Followed, stop: float | None = None) -> None:
-        """Follow a decision. `stop` (quote) is that of the trade that was left out; an exit has none."""
+        """Follow a decision, with the stop (quote) of the trade that was left out or was held; None for none."""
+        followed.stop = stop
         if stop is not None:
             proposal = Proposal(followed.direction, followed.price, stop, None, followed.cost)
             followed.trades = {name: FollowedProposal(proposal, followed.at + span) for name, span in _SPANS.items()}

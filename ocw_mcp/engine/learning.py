@@ -6,9 +6,8 @@ order: a learner that cannot be restored is rebuilt from them.
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
-from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +15,6 @@ import msgspec
 from ocw_mcp.core import signals
 from ocw_mcp.core.learning.claims import Claims
 from ocw_mcp.core.learning.learner import Learner, LearnerState, LearningSettings
-from ocw_mcp.core.learning.outcomes import Outcome
 from ocw_mcp.core.learning.payoffs import share_budget
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.core.strategy import proposed_stop
@@ -24,17 +22,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import DecisionKey
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
-from ocw_mcp.domain.learning import (
-    HORIZONS,
-    REGIMES,
-    UNKNOWN_REGIME,
-    Learned,
-    LearnedChoice,
-    LearnedExits,
-    LearningView,
-    OutcomeExclusion,
-    OutcomeSource,
-)
+from ocw_mcp.domain.learning import REGIMES, UNKNOWN_REGIME, Learned, LearningView, OutcomeSource
 from ocw_mcp.domain.learning_events import OutcomeImported, OutcomeScored, SignalsRecorded
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.orders import NOBODY, RULES, Purpose, Side
@@ -43,14 +31,13 @@ from ocw_mcp.domain.rounding import rounded
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.engine.entry_choices import OBSERVED, entry_choices
+from ocw_mcp.engine.entry_choices import entry_choices
 from ocw_mcp.engine.following import Followed, Following, FollowingState
 from ocw_mcp.engine.guard import Guard
+from ocw_mcp.engine.learned import SEED, count_regret, known_at_first, outcome_of, summed
 from ocw_mcp.engine.open_trades import Closed, OpenTrades, OpenTradesState
 from ocw_mcp.engine.snapshot import positions, take_readings
 
-SEED: Final = 1
-"""The seed of the draws of the learner."""
 CLEAR: Final = 0.2
 """The mean weight (log-odds) at which a vote is clear: that of signals that are right in 55 % of cases."""
 MOST_CLAIMS: Final = 64
@@ -201,10 +188,14 @@ class Learning:
         values = self._read(symbol, at)
         if exited <= 0 or not any(values.values()) or not self._following.may_begin(OutcomeSource.EXIT, symbol, at):
             return
-        risk = float(trade.risk / trade.quantity)
-        self._following.begin(
-            Followed(OutcomeSource.EXIT, symbol, at, self._regime(at), trade.direction, values, exited, risk)
+        risk, chosen = float(trade.risk / trade.quantity), closed.by_choice()
+        followed = Followed(
+            *(OutcomeSource.EXIT, symbol, at, self._regime(at), trade.direction, values, exited, risk), exited=chosen
         )
+        protection, stop = self._guard.protections.get(symbol), None
+        if chosen is not None and protection is not None and trade.direction * (exited - float(protection.trigger)) > 0:
+            stop = float(protection.trigger)
+        self._following.begin(followed, stop)
 
     def _follow(
         self, source: OutcomeSource, symbol: str, at: int, direction: int = 0, stop: float | None = None
@@ -256,11 +247,7 @@ class Learning:
         self._claim_counts.take(event)
         self._learned.clear()
         self._saved = None
-        if event.source is OutcomeSource.EXIT:
-            for name, regret in event.horizons.items():
-                known = self._regrets.setdefault(name, [0.0, 0.0])
-                known[0] += 1
-                known[1] += regret
+        count_regret(self._regrets, event)
 
     def learned(self, at: int) -> Learned:
         """Return what was learned, read in the regime of `at` (ms)."""
@@ -268,7 +255,7 @@ class Learning:
         if regime not in self._learned:
             is_new = self.learner.is_new and not self._regrets and not self._claim_counts.state()
             found = (
-                _known_at_first(regime) if is_new else _summed(regime, self.learner, self._regrets, self._claim_counts)
+                known_at_first(regime) if is_new else summed(regime, self.learner, self._regrets, self._claim_counts)
             )
             self._learned[regime] = found
         return self._learned[regime]
@@ -343,50 +330,3 @@ class Learning:
                 self._count(event, at)
                 count += 1
         return count
-
-
-def outcome_of(event: OutcomeScored, at: int) -> Outcome:
-    """Return an outcome of the journal, without signals and meta-parameters that this version does not have."""
-    excluded = None if event.excluded is None else OutcomeExclusion(event.excluded)
-    return Outcome(
-        at=at,
-        regime=event.regime if event.regime in REGIMES else UNKNOWN_REGIME,
-        direction=event.direction,
-        signals={name: value for name, value in event.values.items() if name in signals.SIGNALS},
-        net=event.net,
-        source=OutcomeSource(event.source),
-        excluded=excluded,
-        choices=dict(event.choices),
-    )
-
-
-def _summed(regime: str, learner: Learner, regrets: Mapping[str, list[float]], claims: Claims) -> Learned:
-    """Return what a learner knows in a regime, with the regrets of exits and the claims of deciders."""
-    found, size, choices = learner.read(regime), learner.payoffs.advise(regime), learner.choices.advise(regime)
-    return Learned(
-        regime,
-        found.trades,
-        found.counterfactuals,
-        dict(learner.excluded),
-        found.signals,
-        found.groups,
-        size,
-        tuple(
-            LearnedChoice(each.parameter, each.value, each.best, sum(arm.evidence for arm in each.arms))
-            for each in choices.values()
-            if each.parameter in OBSERVED
-        ),
-        tuple(
-            LearnedExits(name, total / count, round(count))
-            for name in HORIZONS
-            if (count := regrets.get(name, [0.0, 0.0])[0])
-            for total in [regrets[name][1]]
-        ),
-        claims.read(),
-    )
-
-
-@cache
-def _known_at_first(regime: str) -> Learned:
-    """Return what is known in a regime without any outcome, which takes some milliseconds to compute."""
-    return _summed(regime, Learner(signals.GROUPS, REGIMES, LearningSettings(seed=SEED)), {}, Claims())

@@ -10,7 +10,7 @@ import msgspec
 
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain import events
-from ocw_mcp.domain.learning import OutcomeExclusion, OutcomeSource
+from ocw_mcp.domain.learning import ExitedTrade, OutcomeExclusion, OutcomeSource
 from ocw_mcp.domain.learning_events import OutcomeScored, SignalsRecorded
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import ATTACHED, GUARD, OutsideCause, Purpose, Side
@@ -18,6 +18,8 @@ from ocw_mcp.domain.state import TradingState
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.since_state import closes
 
+NOT_CHOSEN: Final = frozenset({"stop", "target", "max_loss", OutsideCause.LIQUIDATION.value})
+"""What closes a trade at a price that was set before. Other causes are a choice of the time of the exit."""
 MOST_ENTRIES: Final = 32
 """The most entries whose signals are kept until they fill."""
 _OUTSIDE: Final = {
@@ -44,6 +46,10 @@ class OpenTrade(msgspec.Struct):
     cause: str = ""
     exited: Decimal = ZERO
     """The price (quote) of the last exit."""
+    exit: str = ""
+    """The order of the last exit; empty if no order of the engine made it."""
+    left: Decimal = ZERO
+    """The quantity (base asset) that this order closed."""
 
 
 class OpenTradesState(msgspec.Struct):
@@ -62,6 +68,14 @@ class Closed(msgspec.Struct, frozen=True):
 
     trade: OpenTrade
     outcome: OutcomeScored
+
+    def by_choice(self) -> ExitedTrade | None:
+        """Return the trade as its exit is followed, if a decider or a rule chose the exit."""
+        trade, outcome = self.trade, self.outcome
+        if outcome.cause in NOT_CHOSEN or not trade.quantity:
+            return None
+        share = min(1.0, float(trade.left / trade.quantity))
+        return ExitedTrade(outcome.regime, outcome.net, round(share, 6))
 
 
 class OpenTrades:
@@ -119,7 +133,7 @@ class OpenTrades:
         price: Decimal,
         at: int,
         excluded: tuple[OutcomeExclusion | None, OutcomeExclusion | None],
-        entry: str,
+        order: str,
     ) -> OpenTrade:
         """Take a fill, and return its trade: the one that it opens, if it turns a position around.
 
@@ -130,13 +144,16 @@ class OpenTrades:
         held = saved.trades.get(symbol)
         if held is None or held.direction == side:
             if held is None:
-                held = saved.trades[symbol] = OpenTrade(side, at, saved.entries.get(entry))
+                held = saved.trades[symbol] = OpenTrade(side, at, saved.entries.get(order))
             held.excluded = held.excluded or opening
             return held
         held.exited, held.excluded = price, held.excluded or closing
+        if held.exit != order:
+            held.exit, held.left = order, ZERO
+        held.left += abs(signed) - max(ZERO, position * side)
         if position * signed > 0:
             held.cause = held.cause or "turned"
-            held = saved.turned[symbol] = OpenTrade(side, at, saved.entries.get(entry), excluded=opening)
+            held = saved.turned[symbol] = OpenTrade(side, at, saved.entries.get(order), excluded=opening)
         return held
 
     def _excluded(self, tracked: TrackedOrder | None, fill: events.OrderFilled) -> OutcomeExclusion | None:

@@ -8,6 +8,8 @@ from ocw_mcp.domain.snapshot import Snapshot
 
 MOST_SHOWN: Final = 6
 """The most trusted, and the most distrusted signals that a context shows, those with the clearest intervals."""
+_NAMES: Final = {"patience": "patience (hours to hold on after an exit)"}
+"""The names of meta-parameters that need their unit."""
 
 
 def learned_lines(snapshot: Snapshot) -> list[str]:
@@ -50,13 +52,19 @@ def table_lines(learned: Learned) -> list[str]:
         f"{each.weight:+.3f} {each.trust}"
         for each in learned.signals
     ]
+    return [*lines, *advice_lines(learned)]
+
+
+def advice_lines(learned: Learned) -> list[str]:
+    """Return what follows from the results of trades beside the signals: size, meta-parameters, exits and claims."""
     size = learned.size
-    lines.append(
+    lines = [
         f"size: risk {size.risk:.4f} of equity from win rate {size.win_rate:.2f} (25 %: {size.low_win_rate:.2f}), "
         f"win {size.win:.2f} R, loss {size.loss:.2f} R, n {size.evidence:.1f}"
-    )
+    ]
     lines += [
-        f"{each.parameter}: try {each.value:g}, best {each.best:g}, n {each.evidence:.1f}" for each in learned.choices
+        f"{_NAMES.get(each.parameter, each.parameter)}: try {each.value:g}, best {each.best:g}, n {each.evidence:.1f}"
+        for each in learned.choices
     ]
     lines += [f"exits: held {each.horizon} longer {each.regret:+.2f} R, n {each.exits}" for each in learned.exits]
     return [*lines, *claim_lines(learned.claims)]

@@ -7,14 +7,24 @@ import pytest
 
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.app.learning.compare import FEWEST_DAYS, paired
-from ocw_mcp.app.learning.outcomes import TimedOutcome, import_outcomes, learn, read_outcomes, write_outcomes
+from ocw_mcp.app.learning.outcomes import (
+    TimedOutcome,
+    import_outcomes,
+    learn,
+    learned_from,
+    read_outcomes,
+    write_outcomes,
+)
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.app.runner import Job, run
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.learning import OutcomeExclusion, OutcomeSource
 from ocw_mcp.domain.learning_events import OutcomeScored
 from ocw_mcp.domain.time import DAY, MINUTE
+from ocw_mcp.render.learning_text import advice_lines
 from tests.support.examples import some
+from tests.support.learned_runs import run as run_script
+from tests.support.learned_runs import scored
 
 
 def equity(daily: list[float]) -> dict[str, float]:
@@ -125,3 +135,12 @@ def test_an_import_gives_a_new_book_the_same_posteriors(tmp_path: Path) -> None:
     import_outcomes(path, tmp_path / "third")
     with pytest.raises(SettingsError, match="choose the name of a new file"):
         import_outcomes(path, tmp_path / "third")
+
+
+async def test_a_file_of_outcomes_shows_what_the_book_shows(tmp_path: Path) -> None:
+    for seed in (0, 2):
+        book, path = await run_script(seed, counterfactuals=True), tmp_path / f"{seed}.jsonl"
+        write_outcomes(path, [TimedOutcome(*each) for each in scored(book.store)])
+        found = learned_from(read_outcomes(path, same_signals=True), counterfactuals=True)
+        assert found == book.engine.learning.learned(book.engine.now)
+        assert any(line.startswith("patience (hours") for line in advice_lines(found))

@@ -82,8 +82,8 @@ async def test_an_entry_records_what_was_chosen(seed: int) -> None:
     scored = [each for each in book.events(OutcomeScored) if each.source is OutcomeSource.TRADE]
     assert [each.choices for each in scored] == [each.choices for each in recorded[: len(scored)]]
     learned = {each.parameter: each for each in book.engine.learning.learned(book.engine.now).choices}
+    learned.pop("patience")  # known from exits alone
     counts = {name: sum(name in each.choices for each in scored) for name in learned}
     assert counts["size"] == len(scored) > 8
     for name, each in learned.items():
         assert each.evidence == pytest.approx(counts[name], rel=0.05)
-    assert "patience" not in learned

@@ -14,7 +14,7 @@ from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.domain.time import HOUR, MINUTE, span_ms
 from tests.support.deciders import Scripted
 from tests.support.examples import again_among_slow, some
-from tests.support.learned_runs import hourly, left_out, policy, run
+from tests.support.learned_runs import hourly, left_out, policy
 from tests.support.markets import START, ListFeed
 from tests.support.runs import Commands, Run, policies
 
@@ -131,38 +131,3 @@ async def test_refused_entries_are_scored_as_the_trades_that_they_left_out() -> 
             name: left_out(candles, entered, each.direction, float(stop), span_ms(name) // HOUR) for name in HORIZONS
         }
         assert each.horizons == pytest.approx(results, abs=1e-5)
-
-
-@again_among_slow
-@pytest.mark.parametrize("seed", some(range(8), 2))
-async def test_the_regret_of_exits_is_what_holding_on_would_have_paid(seed: int) -> None:
-    book, candles = await run(seed, counterfactuals=True), hourly(seed)
-    stops, risk, quantity, held = {}, D(0), D(0), D(0)
-    exits: dict[int, tuple[int, float, float, bool]] = {}
-    at_venue = set()
-    for stored in book.store.domain:
-        match stored.event:
-            case events.OrderIntended(ref, intent):
-                stops[ref] = intent.protect_at or D(0)
-                at_venue |= {ref} if intent.purpose is not Purpose.EXIT else set()
-            case events.OrderFilled() as fill:
-                signed = fill.quantity * (1 if fill.side == "buy" else -1)
-                if held * signed >= 0:
-                    risk, quantity = risk + fill.quantity * abs(fill.price - stops[fill.ref]), quantity + fill.quantity
-                held += signed
-                if not held:
-                    side = 1 if signed < 0 else -1
-                    exits[stored.at] = side, float(fill.price), float(risk / quantity), fill.ref in at_venue
-                    risk = quantity = D(0)
-    scored = [each for each in book.events(OutcomeScored) if each.source is OutcomeSource.EXIT]
-    assert scored
-    for each in scored:
-        direction, left, one_r, within = exits[each.began_at]
-        # A stop fills within the candle before the stamp, a decision executes after it.
-        first = each.began_at if within else each.began_at + 1
-        for name, regret in each.horizons.items():
-            over = -(-(each.began_at - START) // HOUR) + span_ms(name) // HOUR
-            stamps = [hour for hour in range(8, 160, 8) if first <= START + hour * HOUR <= START + over * HOUR]
-            paid = len(stamps) * 0.0003 * direction * left
-            kept = direction * (candles[over - 1].close - left) - paid
-            assert regret == pytest.approx(kept / one_r, abs=1e-4)

@@ -31,7 +31,7 @@ def outcomes(draw: Generator, count: int, sources: bool = False) -> list[Outcome
                 signals=signals,
                 net=net,
                 source=list(Source)[number % 3] if sources else Source.TRADE,
-                choices={"size": (0.5, 0.75, 1.0)[number % 3], "patience": 1.0},
+                choices={"size": (0.5, 0.75, 1.0)[number % 3], "loss_tolerance": 1.0},
             )
         )
     return found

@@ -71,20 +71,17 @@ def show(
     """
     from msgspec import to_builtins
 
-    from ocw_mcp.app.learning.outcomes import claims_among, last_regime, learn, read_outcomes
-    from ocw_mcp.render.learning_text import claim_lines
+    from ocw_mcp.app.learning.outcomes import learned_from, read_outcomes
+    from ocw_mcp.render.learning_text import advice_lines, evidence_text
 
-    outcomes = read_outcomes(source)
-    learned = learn(outcomes, counterfactuals=counterfactuals).read(last_regime(outcomes))
-    lines = [f"{learned.trades} trades, {learned.counterfactuals} decisions without a trade, regime {learned.regime}"]
+    learned = learned_from(read_outcomes(source), counterfactuals=counterfactuals)
+    lines = [f"{evidence_text(learned)}, regime {learned.regime}"]
     lines += [
         f"{each.name:<16} {each.group:<12} {each.mean:.3f} ({each.low:.3f} to {each.high:.3f}) n {each.evidence:6.1f} "
         f"weight {each.weight:+.3f} {each.trust}"
         for each in learned.signals
     ]
-    claims = claims_among(outcomes)
-    lines += claim_lines(claims)
-    print_result(to_builtins(learned) | {"claims": to_builtins(claims)}, lines, as_json)
+    print_result(to_builtins(learned), [*lines, *advice_lines(learned)], as_json)
 
 
 @learning.command()

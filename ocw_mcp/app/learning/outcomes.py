@@ -15,9 +15,9 @@ from ocw_mcp.core.learning.learner import Learner, LearningSettings
 from ocw_mcp.core.signals import GROUPS
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.events import JournalEvent
-from ocw_mcp.domain.learning import REGIMES, UNKNOWN_REGIME, LearnedClaim
+from ocw_mcp.domain.learning import REGIMES, UNKNOWN_REGIME, Learned
 from ocw_mcp.domain.learning_events import OutcomeImported, OutcomeScored
-from ocw_mcp.engine.learning import SEED, outcome_of
+from ocw_mcp.engine.learned import SEED, count_regret, outcome_of, summed
 
 FORMAT: Final = "ocw-outcomes 2"
 
@@ -149,12 +149,13 @@ def learn(outcomes: Iterable[TimedOutcome], *, counterfactuals: bool = False) ->
     return learner
 
 
-def claims_among(outcomes: Iterable[TimedOutcome]) -> tuple[LearnedClaim, ...]:
-    """Return what the deciders of trades said that they used, and how often it was right."""
-    claims = Claims()
+def learned_from(outcomes: Sequence[TimedOutcome], *, counterfactuals: bool = False) -> Learned:
+    """Return what is learned from outcomes in their order, read in the regime of the newest."""
+    claims, regrets = Claims(), dict[str, list[float]]()
     for each in outcomes:
         claims.take(each.outcome)
-    return claims.read()
+        count_regret(regrets, each.outcome)
+    return summed(last_regime(outcomes), learn(outcomes, counterfactuals=counterfactuals), regrets, claims)
 
 
 def last_regime(outcomes: Sequence[TimedOutcome]) -> str:

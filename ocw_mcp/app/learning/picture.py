@@ -8,7 +8,7 @@ from ocw_mcp.app.drawing import save
 from ocw_mcp.app.learning.outcomes import TimedOutcome, last_regime, learn
 from ocw_mcp.core.signals import GROUPS
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.engine.learning import outcome_of
+from ocw_mcp.engine.learned import outcome_of
 
 POINTS: Final = 60
 """The most points of a line."""

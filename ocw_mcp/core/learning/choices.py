@@ -3,9 +3,10 @@
 Only the value with which a trade was made is observed, so a value must be tried to be known. Each value of a small grid
 is an arm; its reward is the result of a trade in R, cut at ±3. The mean of an arm has a normal posterior (D. Russo and
 others, A Tutorial on Thompson Sampling, 2018, section 4): in a regime it borrows from the same arm in all regimes,
-which borrows from all trades.
+which borrows from all trades. Patience needs no trials: a followed exit shows the reward of each of its values.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -15,19 +16,23 @@ from msgspec import Struct
 from ocw_mcp.core.learning.draws import generator
 from ocw_mcp.core.learning.outcomes import Outcome
 from ocw_mcp.core.learning.posteriors import Floats
-from ocw_mcp.domain.rounding import rounded_all
-from ocw_mcp.domain.time import DAY
+from ocw_mcp.domain.learning import HORIZONS
+from ocw_mcp.domain.rounding import rounded, rounded_all
+from ocw_mcp.domain.time import DAY, HOUR, span_ms
 
 ARMS: Final[Mapping[str, tuple[float, ...]]] = {
     "size": (0.5, 0.75, 1.0),
     "selectivity": (0.8, 1.0, 1.25, 1.5),
-    "patience": (0.5, 1.0, 2.0),
     "trend": (0.0, 0.25, 0.5, 0.75, 1.0),
     "target": (0.75, 1.0, 1.5, 2.0),
     "loss_tolerance": (0.75, 1.0, 1.25),
 }
-"""The values of each meta-parameter: factors of what the policies have (size, the least score of an entry, the time
-until an exit, the distances of the target and of the stop), and the part of trend against reversion, 0..1."""
+"""The values of each meta-parameter that an entry shows: factors of what the policies have (size, the least score of an
+entry, the distances of the target and of the stop), and the part of trend against reversion, 0..1."""
+PATIENCE: Final[Mapping[str, tuple[float, ...]]] = {
+    "patience": (0.0, *(span_ms(name) / HOUR for name in HORIZONS)),
+}
+"""The hours that a position is held longer than until the exit that a decider or a rule chose."""
 LARGEST: Final = 3.0
 """R. A larger result counts as this one."""
 HALF_LIFE: Final = 180 * DAY
@@ -53,9 +58,12 @@ class Advice(Struct, frozen=True):
 
     parameter: str
     value: float
-    """The value whose drawn mean is the largest; it stays until a trade with choices is counted."""
+    """The value whose drawn mean is the largest; it stays until a trade with choices is counted. Where the rewards of
+    all values are known, nothing is drawn, and it is `best`."""
     best: float
     """The value with the largest mean; `value` while all are equal."""
+    evidence: float
+    """The effective number of trades with a known value in the regime."""
     arms: tuple[Arm, ...]
 
 
@@ -70,10 +78,20 @@ class ChoicesState(Struct):
 
 
 class Choices:
-    """The arms of each meta-parameter, for each regime."""
+    """The arms of each meta-parameter, for each regime.
 
-    def __init__(self, regimes: Sequence[str], seed: int, arms: Mapping[str, tuple[float, ...]] = ARMS) -> None:
-        self._regimes, self._seed, self._arms = list(regimes), seed, dict(arms)
+    With `all_known` each trade shows the reward of every value: count it with `take_all`, otherwise with `take`.
+    """
+
+    def __init__(
+        self,
+        regimes: Sequence[str],
+        seed: int,
+        arms: Mapping[str, tuple[float, ...]] = ARMS,
+        *,
+        all_known: bool = False,
+    ) -> None:
+        self._regimes, self._seed, self._arms, self._all_known = list(regimes), seed, dict(arms), all_known
         self._sums = {name: np.zeros((len(self._regimes), len(values), 3)) for name, values in self._arms.items()}
         self._spread = np.zeros(3)
         self._trades = self._at = 0
@@ -88,17 +106,34 @@ class Choices:
         for name, value in outcome.choices.items():
             if value not in self._arms.get(name, ()):
                 raise ValueError(f"the outcome has {name} = {value}; expected values of {self._arms}")
-        if outcome.at > self._at > 0:
-            fade = 0.5 ** ((outcome.at - self._at) / HALF_LIFE)
-            self._spread *= fade
-            for sums in self._sums.values():
-                sums *= (fade, fade * fade, fade)
-        self._at, self._trades = max(self._at, outcome.at), self._trades + 1
+        self._pass_time(outcome.at)
         reward = max(-LARGEST, min(LARGEST, outcome.net))
         self._spread += (1.0, reward, reward * reward)
         for name, value in outcome.choices.items():
             place = self._regimes.index(outcome.regime), self._arms[name].index(value)
             self._sums[name][place] += (1.0, 1.0, reward)
+
+    def take_all(self, at: int, regime: str, name: str, rewards: Mapping[float, float]) -> None:
+        """Count a trade of which the reward (R) of each value of a meta-parameter is known at `at` (ms).
+
+        Raises ValueError, and changes nothing, unless every value has a reward.
+        """
+        if set(rewards) != set(self._arms.get(name, ())):
+            raise ValueError(f"the rewards of {name} are of {sorted(rewards)}; expected all values of {self._arms}")
+        number = self._regimes.index(regime)
+        self._pass_time(at)
+        cut = [max(-LARGEST, min(LARGEST, rewards[value])) for value in self._arms[name]]
+        self._spread += (1.0, math.fsum(cut) / len(cut), math.fsum(each * each for each in cut) / len(cut))
+        self._sums[name][number] += [(1.0, 1.0, reward) for reward in cut]
+
+    def _pass_time(self, at: int) -> None:
+        """Let what is known fade until `at` (ms), and count a trade."""
+        if at > self._at > 0:
+            fade = 0.5 ** ((at - self._at) / HALF_LIFE)
+            self._spread *= fade
+            for sums in self._sums.values():
+                sums *= (fade, fade * fade, fade)
+        self._at, self._trades = max(self._at, at), self._trades + 1
 
     def advise(self, regime: str) -> dict[str, Advice]:
         """Return the advice on each meta-parameter. Raises ValueError for a regime that does not exist."""
@@ -107,11 +142,12 @@ class Choices:
         for place, (name, values) in enumerate(self._arms.items()):
             means, deviations, counts = self._posterior(self._sums[name], number)
             draws = generator(self._seed, number, self._trades, place, 1).normal(means, deviations)
-            value = values[int(np.argmax(draws))]
             columns = [rounded_all(each.tolist()) for each in (means, deviations, counts)]
-            best = value if len(set(columns[0])) == 1 else values[columns[0].index(max(columns[0]))]
-            arms = tuple(map(Arm, values, *columns))
-            found[name] = Advice(name, value, best, arms)
+            largest = values[columns[0].index(max(columns[0]))]
+            value = largest if self._all_known else values[int(np.argmax(draws))]
+            best = value if len(set(columns[0])) == 1 else largest
+            evidence = rounded(max(columns[2]) if self._all_known else math.fsum(columns[2]))
+            found[name] = Advice(name, value, best, evidence, tuple(map(Arm, values, *columns)))
         return found
 
     def _posterior(self, sums: Floats, number: int) -> tuple[Floats, Floats, Floats]:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from ocw_mcp.core.learning.choices import Choices, ChoicesState
+from ocw_mcp.core.learning.choices import PATIENCE, Choices, ChoicesState
 from ocw_mcp.core.learning.draws import generator
 from ocw_mcp.core.learning.outcomes import Outcome, Source
 from ocw_mcp.core.learning.payoffs import Payoffs, PayoffsState
@@ -71,6 +71,7 @@ class LearnerState(Struct):
     posteriors: PosteriorsState
     payoffs: PayoffsState
     choices: ChoicesState
+    patience: ChoicesState
     trades: int
     counterfactuals: int
     excluded: dict[str, int]
@@ -97,7 +98,9 @@ class Learner:
         self.payoffs = Payoffs(regimes)
         """The results of trades in R, from which `kelly` advises a size."""
         self.choices = Choices(regimes, settings.seed)
-        """The meta-parameters."""
+        """The meta-parameters that entries show."""
+        self.patience = Choices(regimes, settings.seed, PATIENCE, all_known=True)
+        """The hours to hold a position longer, from exits that were followed."""
         self._trades = self._counterfactuals = 0
         self._excluded: dict[str, int] = {}
         self._counted = 0.0
@@ -123,6 +126,8 @@ class Learner:
             self.payoffs.take(outcome)
             self._trades += 1
             self._read.clear()
+        if outcome.held is not None:
+            self.patience.take_all(outcome.at, outcome.held.regime, "patience", outcome.held.results)
         values = [outcome.signals.get(name, 0.0) for name in self._signals]
         if outcome.net == 0 or weight == 0 or not any(values):
             return False
@@ -177,6 +182,7 @@ class Learner:
             self._posteriors.state(),
             self.payoffs.state(),
             self.choices.state(),
+            self.patience.state(),
             self._trades,
             self._counterfactuals,
             dict(self._excluded),
@@ -200,14 +206,16 @@ class Learner:
             raise ValueError("the state has the signals in another order. Rebuild it from the outcomes")
         if min(state.trades, state.counterfactuals, *state.excluded.values()) < 0 or not 0 <= state.counted < math.inf:
             raise ValueError("the state counts fewer outcomes than none. Rebuild it from the outcomes")
-        old = self._posteriors.state(), self.payoffs.state()
+        old = self._posteriors.state(), self.payoffs.state(), self.choices.state()
         self._posteriors.restore(state.posteriors)
         try:
             self.payoffs.restore(state.payoffs)
             self.choices.restore(state.choices)
+            self.patience.restore(state.patience)
         except ValueError:
             self._posteriors.restore(old[0])
             self.payoffs.restore(old[1])
+            self.choices.restore(old[2])
             raise
         self._trades, self._counterfactuals = state.trades, state.counterfactuals
         self._excluded, self._counted = dict(state.excluded), state.counted

@@ -11,6 +11,15 @@ Exclusion = OutcomeExclusion
 Source = OutcomeSource
 
 
+class HeldLonger(Struct, frozen=True):
+    """What a trade would have yielded if it had been held longer than until its exit."""
+
+    regime: str
+    """The regime at its entry; one of the names that the learner has."""
+    results: Mapping[float, float]
+    """The result in R by the hours that it is held longer; at 0 its own."""
+
+
 class Outcome(Struct, frozen=True):
     """The result of one trade, or of one decision without a trade. Raises ValueError for values out of range."""
 
@@ -28,6 +37,8 @@ class Outcome(Struct, frozen=True):
     excluded: Exclusion | None = None
     choices: Mapping[str, float] = {}
     """The value of each meta-parameter with which the trade was made; empty if it followed no advice."""
+    held: HeldLonger | None = None
+    """For a followed exit that a decider or a rule chose."""
 
     def __post_init__(self) -> None:
         if self.direction not in (1, -1):
