@@ -1,12 +1,14 @@
 """The comparison with and without learning states its interval; exported outcomes teach the same."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
-from ocw_mcp.app.learning.compare import FEWEST_DAYS, paired
+from ocw_mcp.app.learning.compare import FEWEST_DAYS, Market, compare, differences_of, pooled, text
 from ocw_mcp.app.learning.outcomes import (
     TimedOutcome,
     import_outcomes,
@@ -15,12 +17,13 @@ from ocw_mcp.app.learning.outcomes import (
     read_outcomes,
     write_outcomes,
 )
+from ocw_mcp.app.learning.picture import draw
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.app.runner import Job, run
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.learning import OutcomeExclusion, OutcomeSource
 from ocw_mcp.domain.learning_events import OutcomeScored
-from ocw_mcp.domain.time import DAY, MINUTE
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.render.learning_text import advice_lines
 from tests.support.examples import some
 from tests.support.learned_runs import run as run_script
@@ -33,6 +36,10 @@ def equity(daily: list[float]) -> dict[str, float]:
         value *= 1 + each
         found[f"{number:04}"] = value
     return found
+
+
+def paired(base: dict[str, float], other: dict[str, float]) -> dict[str, Any]:
+    return pooled([differences_of(base, other)])
 
 
 def test_a_constant_advantage_is_shown_and_a_swinging_one_is_not() -> None:
@@ -48,6 +55,37 @@ def test_a_constant_advantage_is_shown_and_a_swinging_one_is_not() -> None:
 def test_few_days_have_no_interval() -> None:
     few = paired(equity([0.0] * FEWEST_DAYS), equity([0.01] * FEWEST_DAYS))
     assert (few["mean"], few["verdict"]) == (None, f"fewer than {FEWEST_DAYS} days")
+
+
+def test_pooled_markets_weigh_every_day_of_every_market() -> None:
+    one = {f"{day:03}": 0.001 * (day % 3) for day in range(60)}
+    other = {f"{day:03}": -0.002 for day in range(40, 100)}
+    found = pooled([one, other])
+    assert (found["days"], found["market_days"]) == (100, 120)
+    assert found["mean"] == pytest.approx((sum(one.values()) + sum(other.values())) / 120)
+    assert found["low"] < found["mean"] < found["high"]
+    alone = {name: pooled([one])[name] for name in ("mean", "low", "high", "verdict")}
+    # A market that moves with another one is no second observation of the day.
+    assert {name: pooled([one, one])[name] for name in alone} == pytest.approx(alone)
+
+
+def test_a_comparison_of_markets_shows_each_and_all_and_a_restart() -> None:
+    markets = [
+        Market(f"sim {seed}", partial(SimulatedFeed, seed, ("BTCUSDT",), step=HOUR, warmup_days=0)) for seed in (1, 2)
+    ]
+    report, found = compare(markets, load_policies(None, "lab"), load_prompts(None), 6 * DAY, restart=True)
+    assert [each["market"] for each in report["markets"]] == ["sim 1", "sim 2"]
+    assert found
+    for each in report["markets"]:
+        assert each["restart"] == {"after_days": 3, "changes_nothing": True}
+        assert each["variants"]["all"]["regimes"].keys() == {"unknown"}
+        assert each["differences"]["all"]["days"] == 6
+    assert report["pooled"]["all"]["market_days"] == 12
+    lines = text(report)
+    assert "  a restart after 3 days changes nothing" in lines
+    assert "all markets together, by days" in lines
+    report["markets"][0]["restart"]["changes_nothing"] = False
+    assert any("FAULT" in line for line in text(report))
 
 
 def outcomes() -> list[TimedOutcome]:
@@ -144,3 +182,20 @@ async def test_a_file_of_outcomes_shows_what_the_book_shows(tmp_path: Path) -> N
         found = learned_from(read_outcomes(path, same_signals=True), counterfactuals=True)
         assert found == book.engine.learning.learned(book.engine.now)
         assert any(line.startswith("patience (hours") for line in advice_lines(found))
+
+
+def test_the_picture_names_regimes_trades_and_signals(tmp_path: Path) -> None:
+    found = [
+        each._replace(outcome=msgspec.structs.replace(each.outcome, regime="calm" if number < 20 else "turbulent"))
+        for number, each in enumerate(known())
+    ]
+    draw(tmp_path / "learned.svg", "tape BTCUSDT", found)
+    drawn = (tmp_path / "learned.svg").read_text()
+    for name in ("in regime turbulent", "regime calm", "trade with a gain", "rsi_1h", "funding", "reliability"):
+        assert name in drawn
+    assert "ema_fast_1h" not in drawn  # there is no evidence of it
+
+
+def test_nothing_to_draw_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="nothing to draw"):
+        draw(tmp_path / "none.svg", "tape", [])

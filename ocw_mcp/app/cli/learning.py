@@ -14,7 +14,10 @@ _Source = Annotated[Path, typer.Argument(help="The state directory of a book, or
 
 @learning.command()
 def report(
-    market: Annotated[str, typer.Argument(help="The path of a tape, or sim.", autocompletion=one_of("sim"))],
+    markets: Annotated[
+        list[str],
+        typer.Argument(help="The paths of one tape or several, or sim; each is a book.", autocompletion=one_of("sim")),
+    ],
     for_: Annotated[
         str | None, option("--for", "Simulated time to run; the default is the whole tape, or 90d of sim.")
     ] = None,
@@ -23,16 +26,24 @@ def report(
     product: options.ProductOption = None,
     interval: options.IntervalOption = None,
     symbols: options.SymbolsOption = None,
+    each: Annotated[
+        bool, option("--each", "Run a book for each symbol, and not one for all symbols of a path.")
+    ] = False,
+    restart: Annotated[
+        bool, option("--restart", "Also run it with a restart in the middle, and say whether that changes anything.")
+    ] = False,
     seed: options.SeedOption = 1,
     picture: Annotated[
-        Path | None, option("--picture", "Also draw the posteriors over time into this PNG or SVG.")
+        Path | None, option("--picture", "Also draw the posteriors of the first book over time into this PNG or SVG.")
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Compare the rules with and without learning.
 
-    It shows the paired difference with its interval.
+    It shows the paired difference with its interval, for each market and for all together.
     """
+    from functools import partial
+
     from ocw_mcp.app.drawing import require_png_or_svg
     from ocw_mcp.app.learning import compare
     from ocw_mcp.app.learning.picture import draw
@@ -40,21 +51,26 @@ def report(
     from ocw_mcp.app.output import working
     from ocw_mcp.app.parsing import parse_product, parse_span, parse_symbols
     from ocw_mcp.app.policy_loader import load_policies, load_prompts
-    from ocw_mcp.domain.protocols import Feed
 
     if picture is not None:
-        require_png_or_svg(picture)
-
-    def feed() -> Feed:
-        kind, wanted = parse_product(product), parse_symbols(symbols)
-        return open_market(market, product=kind, interval=interval, symbols=wanted, seed=seed)
-
-    for_ms = parse_span(for_ or ("90d" if market == SIMULATED else None))
-    with working("running the rules three times", quiet=as_json):
-        found, outcomes = compare.compare(feed, load_policies(policies, policy), load_prompts(None), for_ms)
-    if picture is not None:
-        draw(picture, outcomes)
-    print_result(found, compare.text(found), as_json)
+        require_png_or_svg(picture)  # fails before the minutes of work, not after them
+    some, kind, found = parse_symbols(symbols), parse_product(product), list[compare.Market]()
+    for path in markets:
+        opened = partial(open_market, path, product=kind, interval=interval, seed=seed)
+        names = opened(symbols=some).identity.symbols
+        for chosen in [(name,) for name in names] if each else [some]:
+            name = path if path == SIMULATED else Path(path).name
+            label = f"{name} {','.join(chosen or names)}"
+            found.append(compare.Market(label, partial(opened, symbols=chosen)))
+    for_ms = parse_span(for_ or ("90d" if SIMULATED in markets else None))
+    with working("running the rules with and without learning", quiet=as_json) as show:
+        comparison = compare.compare(
+            found, load_policies(policies, policy), load_prompts(None), for_ms, restart=restart, show=show
+        )
+        if picture is not None:
+            show("drawing the picture")
+            draw(picture, found[0].name, comparison.outcomes)
+    print_result(comparison.report, compare.text(comparison.report), as_json)
 
 
 @learning.command()
