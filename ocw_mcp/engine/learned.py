@@ -5,6 +5,7 @@ from functools import cache
 from typing import Final
 
 from ocw_mcp.core import signals
+from ocw_mcp.core.learning.choices import ARMS
 from ocw_mcp.core.learning.claims import Claims
 from ocw_mcp.core.learning.learner import Learner, LearningSettings
 from ocw_mcp.core.learning.outcomes import HeldLonger, Outcome
@@ -36,7 +37,7 @@ def outcome_of(event: OutcomeScored, at: int) -> Outcome:
         net=event.net,
         source=OutcomeSource(event.source),
         excluded=excluded,
-        choices=dict(event.choices),
+        choices={name: value for name, value in event.choices.items() if value in ARMS.get(name, ())},
         held=_held(event),
     )
 

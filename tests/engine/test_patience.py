@@ -1,8 +1,10 @@
 """Exits are followed with the stop that the position had, and those that were chosen teach how long to hold on."""
 
+import hashlib
 from collections import Counter
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -117,3 +119,32 @@ async def test_a_restart_before_an_exit_is_known_learns_the_same_patience(seed: 
     rebuilt = Engine(whole.config).learning
     rebuilt.rebuild((each.at, each.event) for each in store.domain)
     assert rebuilt.state().learner == whole.engine.learning.state().learner
+
+
+async def test_a_learner_of_a_version_without_patience_is_rebuilt() -> None:
+    book = await run(0, counterfactuals=True)
+    state, engine = book.engine.learning.state(), Engine(book.config)
+    learner = msgspec.msgpack.decode(state.learner)
+    del learner["patience"]
+    saved = msgspec.msgpack.encode(learner)
+    old = msgspec.structs.replace(state, learner=saved, digest=hashlib.sha256(saved).hexdigest())
+    engine.learning.restore(old)
+    assert "patience" in engine.learning.broken
+    engine.learning.rebuild((each.at, each.event) for each in book.store.domain)
+    assert not engine.learning.broken
+    assert engine.learning.learned(book.engine.now) == book.engine.learning.learned(book.engine.now)
+
+
+async def test_values_that_this_version_does_not_have_are_left_out() -> None:
+    book = await run(0)
+    one, other = Engine(book.config).learning, Engine(book.config).learning
+    one.rebuild(scored(book.store))
+    other.rebuild(
+        (at, msgspec.structs.replace(each, choices=dict(each.choices) | {"mood": 1.0, "size": 0.123}))
+        for at, each in scored(book.store)
+    )
+    known, found = (
+        {each.parameter: each for each in one_of.learned(book.engine.now).choices} for one_of in (one, other)
+    )
+    assert found["size"].evidence == 0 < known["size"].evidence
+    assert found["target"].evidence == pytest.approx(known["target"].evidence)

@@ -94,7 +94,7 @@ def show(
     lines = [f"{evidence_text(learned)}, regime {learned.regime}"]
     lines += [
         f"{each.name:<16} {each.group:<12} {each.mean:.3f} ({each.low:.3f} to {each.high:.3f}) n {each.evidence:6.1f} "
-        f"weight {each.weight:+.3f} {each.trust}"
+        f"weight {each.weight:+.3f} share {each.share:4.0%} drawn {each.drawn:.3f} {each.trust}"
         for each in learned.signals
     ]
     print_result(to_builtins(learned), [*lines, *advice_lines(learned)], as_json)

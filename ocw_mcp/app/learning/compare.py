@@ -78,7 +78,7 @@ def compare(
         differences = {name: differences_of(runs["off"].equity, runs[name].equity) for name in _LEARNING}
         for name, each in differences.items():
             daily[name].append(each)
-        row = {
+        row: dict[str, Any] = {
             "market": market.name,
             "variants": {name: run.row() for name, run in runs.items()},
             "differences": {name: pooled([each]) for name, each in differences.items()},
@@ -88,7 +88,7 @@ def compare(
             row["restart"] = _restarted(market, _changed(used, "all"), prompts, for_ms, runs["all"])
         found.append(row)
         first = first or runs["all"].outcomes
-    report = {"policy": policies.policies.name, "markets": found}
+    report: dict[str, Any] = {"policy": policies.policies.name, "markets": found}
     if len(markets) > 1:
         report["pooled"] = {name: pooled(daily[name]) for name in _LEARNING}
     return Comparison(report, first)

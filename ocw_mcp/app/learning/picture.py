@@ -51,7 +51,8 @@ def draw(path: Path, market: str, outcomes: list[TimedOutcome]) -> None:
     regime = last_regime(outcomes)
     times, lines = trace(outcomes, regime)
     figure = Figure(figsize=(16, 11), layout="constrained")
-    top, below = figure.subfigures(2, 1, height_ratios=[1, 3.3])
+    parts = figure.subfigures(2, 1, height_ratios=[1, 3.3], squeeze=False)
+    top, below = parts.flat
     results = top.subplots()
     _draw_results(results, outcomes)
     known = {name: each for name, each in lines.items() if each[-1].evidence}
@@ -97,8 +98,14 @@ def _draw_results(axis: "Axes", outcomes: list[TimedOutcome]) -> None:
     for won, colour, label in ((True, "#14602f", "trade with a gain"), (False, "#9b1c1c", "trade with a loss")):
         found = [(at, net) for at, net in trades if (net > 0) == won]
         if found:
-            times, nets = zip(*found, strict=True)
-            axis.vlines(moments(times), 0, nets, color=colour, lw=1.1, label=f"{label} ({len(found)})")
+            axis.vlines(
+                moments([at for at, _ in found]),
+                0,
+                [net for _, net in found],
+                color=colour,
+                lw=1.1,
+                label=f"{label} ({len(found)})",
+            )
     axis.axhline(0, color=INK, lw=0.7)
     for name in REGIMES:
         if any(name == each for each, _ in spells):
