@@ -8,6 +8,9 @@ from ocw_mcp.domain.snapshot import Snapshot
 
 MOST_SHOWN: Final = 6
 """The most trusted, and the most distrusted signals that a context shows, those with the clearest intervals."""
+COLUMNS: Final = ("name", "group", "p", "low", "high", "n", "weight", "share", "drawn", "trust")
+"""The columns of `row`: the reliability p with its 90 % interval, the evidence n, the weight of the sign in a vote, and
+its size as a share; then a draw from the posterior. A group has its own name."""
 _NAMES: Final = {"patience": "patience (hours to hold on after an exit)"}
 """The names of meta-parameters that need their unit."""
 
@@ -45,14 +48,17 @@ def evidence_text(learned: Learned) -> str:
 
 
 def table_lines(learned: Learned) -> list[str]:
-    """Return every signal with its posterior, one a line, by group."""
-    lines = ["signal group p low high n weight trust"]
-    lines += [
-        f"{each.name} {each.group} {each.mean:.3f} {each.low:.3f} {each.high:.3f} {each.evidence:.1f} "
-        f"{each.weight:+.3f} {each.trust}"
-        for each in learned.signals
-    ]
+    """Return the posterior of every signal, and of the mean of every group, one a line."""
+    lines = [" ".join(COLUMNS)]
+    lines += [" ".join(map(str, row(each))) for each in (*learned.signals, *learned.groups)]
     return [*lines, *advice_lines(learned)]
+
+
+def row(each: LearnedReliability) -> tuple[str | float, ...]:
+    """Return the values of `COLUMNS`."""
+    shown = (each.mean, each.low, each.high), (each.weight, each.share, each.drawn)
+    first, second = ([round(value, 4) for value in part] for part in shown)
+    return each.name, each.group, *first, round(each.evidence, 1), *second, each.trust.value
 
 
 def advice_lines(learned: Learned) -> list[str]:

@@ -8,6 +8,7 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from ocw_mcp.core.signals import SIGNALS
+from ocw_mcp.domain.learning import LearnedClaim
 from ocw_mcp.domain.metrics import INDICATORS
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import Snapshot, SymbolView
@@ -20,7 +21,7 @@ from ocw_mcp.interfaces.mcp.outlook_tools import derivatives_readings, outlook_t
 from ocw_mcp.interfaces.mcp.reasons import Reasons
 from ocw_mcp.interfaces.mcp.results import Meta, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, make, meta, respond, text_of
-from ocw_mcp.render.learning_text import evidence_text, table_lines
+from ocw_mcp.render.learning_text import COLUMNS, evidence_text, row, table_lines
 from ocw_mcp.render.outlook_text import anomaly_line
 from ocw_mcp.render.quotations import note_line
 from ocw_mcp.render.readings_text import (
@@ -103,15 +104,6 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
 def weights_of(facade: "Facade") -> outlook_results.WeightsResult:
     """Return what was learned in the present regime, and the parameters of the rules."""
     learned, policies = facade.learning.learned(facade.snapshot().at), facade.policies
-    signals = [
-        outlook_results.SignalOut(
-            **{name: getattr(each, name) for name in ("name", "group", "evidence", "trust")},
-            **{name: round(getattr(each, name), 4) for name in ("low", "high", "weight")},
-            p=round(each.mean, 4),
-            meaning=SIGNALS[each.name].meaning,
-        )
-        for each in learned.signals
-    ]
     return outlook_results.WeightsResult(
         meta=meta(facade),
         mode=policies.learning.mode,
@@ -119,12 +111,16 @@ def weights_of(facade: "Facade") -> outlook_results.WeightsResult:
         trades=learned.trades,
         decisions=learned.counterfactuals,
         excluded=dict(learned.excluded),
-        signals=signals,
+        columns=list(COLUMNS),
+        signals=[list(row(each)) for each in learned.signals],
+        groups=[list(row(each)) for each in learned.groups],
+        meanings={each.name: SIGNALS[each.name].meaning for each in learned.signals},
         size={name: round(value, 6) for name, value in msgspec.structs.asdict(learned.size).items()},
         choices={each.parameter: each.value for each in learned.choices},
         exits={each.horizon: round(each.regret, 4) for each in learned.exits},
+        claim_columns=list(LearnedClaim.__struct_fields__),
         claims=[
-            outlook_results.ClaimOut(**(msgspec.structs.asdict(each) | {"weight": round(each.weight, 4)}))
+            [round(value, 4) if isinstance(value, float) else value for value in msgspec.structs.astuple(each)]
             for each in learned.claims
         ],
         rules={name: str(value) for name, value in policies.rules},

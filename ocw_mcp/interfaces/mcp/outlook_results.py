@@ -93,32 +93,6 @@ class ContextResult(Result):
     """The number of texts left out for length."""
 
 
-class SignalOut(BaseModel):
-    """How often a signal was right after costs in the present regime: mean and 90 % interval of the posterior."""
-
-    name: str
-    group: str
-    meaning: str
-    p: float
-    low: float
-    high: float
-    evidence: float
-    weight: float
-    """Of its sign in the vote; below 0 its opposite counts."""
-    trust: str
-
-
-class ClaimOut(BaseModel):
-    """What deciders said of their use of a signal in closed trades; it counts for no posterior."""
-
-    name: str
-    weight: float
-    trades: int
-    silent: int
-    along: int
-    right: int
-
-
 class WeightsResult(Result):
     """What was learned from closed trades, and the parameters of the rules."""
 
@@ -128,10 +102,17 @@ class WeightsResult(Result):
     decisions: int
     """HOLDs, refusals and exits that were followed."""
     excluded: dict[str, int]
-    signals: list[SignalOut]
+    columns: list[str]
+    """Of a row of `signals` and of `groups`: reliability `p` in the regime, its 90 % interval, evidence, and a draw."""
+    signals: list[list[str | float]]
+    groups: list[list[str | float]]
+    meanings: dict[str, str]
+    """What each signal says if it is above 0."""
     size: dict[str, float]
     choices: dict[str, float]
     exits: dict[str, float]
     """The mean result in R of holding on longer."""
-    claims: list[ClaimOut]
+    claim_columns: list[str]
+    claims: list[list[str | float]]
+    """What deciders said of their use of signals in closed trades; it counts for no posterior."""
     rules: dict[str, str]

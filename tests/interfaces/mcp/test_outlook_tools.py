@@ -8,7 +8,9 @@ import pytest
 from mcp import Client
 from msgspec.structs import replace
 
+from ocw_mcp.core.signals import SIGNALS
 from ocw_mcp.domain.context import ContextItem
+from ocw_mcp.domain.learning import LearnedClaim, Trust
 from ocw_mcp.domain.macro import MacroReading, MacroValue, Quadrant
 from ocw_mcp.domain.regime import Level, RegimeReading
 from ocw_mcp.domain.snapshot import DerivativesView, Snapshot
@@ -136,6 +138,42 @@ async def test_hostile_headline_stays_one_quoted_line(looked: FacadeRun, seen: A
     assert "\x1b" not in quoted
     assert [each["stale"] for each in found["items"]] == [True, False]
     assert found["items"][0]["untrusted_text"] is None
+
+
+async def test_weights_have_all_that_was_learned_within_their_length(
+    looked: FacadeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = looked.facade.learning.learned(looked.facade.snapshot().at)
+    assert {each.name for each in known.signals} == set(SIGNALS)
+    signals, groups = (
+        tuple(
+            replace(each, mean=0.4321, evidence=1234.5, weight=-0.2731, drawn=0.4444, trust=Trust.DISTRUSTED)
+            for each in part
+        )
+        for part in (known.signals, known.groups)
+    )
+    claims = tuple(LearnedClaim(name, -0.1234, 1234, 123, 1111, 1111) for name in SIGNALS)
+    learned = replace(known, signals=signals, groups=groups, claims=claims)
+    monkeypatch.setattr(looked.facade.learning, "learned", lambda at: learned)
+    text, found = await ask(looked, "weights_get")
+    assert max(len(text), len(json.dumps(found, separators=(",", ":")))) < CONCISE
+    for shown, rows in ((signals, found["signals"]), (groups, found["groups"])):
+        for each, row in zip(shown, rows, strict=True):
+            assert dict(zip(found["columns"], row, strict=True)) == {
+                "name": each.name,
+                "group": each.group,
+                "p": 0.4321,
+                "low": round(each.low, 4),
+                "high": round(each.high, 4),
+                "n": 1234.5,
+                "weight": -0.2731,
+                "share": round(each.share, 4),
+                "drawn": 0.4444,
+                "trust": "distrusted",
+            }
+            assert f"\n{each.name} {each.group} 0.4321 " in text
+    assert found["claims"][0] == [next(iter(SIGNALS)), -0.1234, 1234, 123, 1111, 1111]
+    assert set(found["meanings"]) == set(SIGNALS)
 
 
 async def test_context_of_many_headlines_is_cut_to_its_length(looked: FacadeRun, seen: Any) -> None:
