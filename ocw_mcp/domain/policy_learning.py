@@ -18,7 +18,7 @@ class LearningPolicy(Table):
     """Whether OCW also learns from decisions without a trade: from symbols that stayed flat, refused entries and
     exits. Such an observation counts for less than a trade."""
     vote: Annotated[float, Field(ge=0, le=1)] = 0.25
-    """The largest contribution of the vote of the signals to the strength of the rules' signals, with `act`."""
+    """The largest contribution of the vote of the signals to the score of the rules, with `act`."""
     cost: Annotated[Decimal, Field(ge=0, le=Decimal("0.05"))] = Decimal("0.0014")
     """The fees and slippage of an entry and its exit together that a decision without a trade is charged with, as a
     share of the price."""

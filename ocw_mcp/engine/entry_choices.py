@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from ocw_mcp.core.learning.choices import ARMS
 from ocw_mcp.core.strategy import proposed_stop
-from ocw_mcp.core.strategy.signals import Signals, signals_of
+from ocw_mcp.core.strategy.rule_score import RuleScore, rule_score_of
 from ocw_mcp.domain.orders import OrderIntent
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.snapshot import Snapshot, SymbolView
@@ -22,16 +22,16 @@ def entry_choices(intent: OrderIntent, view: SymbolView, seen: Snapshot, policie
     if isinstance(price, Unknown) or price <= 0 or intent.protect_at is None:
         return {}
     sign, distance = intent.side.sign, abs(price - float(intent.protect_at)) / price
-    signals = signals_of(view, seen, policies)
+    rule_score = rule_score_of(view, seen, policies)
     usual = proposed_stop(view, sign, policies)
     target = 1.0 if intent.target_at is None else abs(float(intent.target_at) / price - 1)
     found: dict[str, float | None] = {
         "size": _nearest("size", _share_of_largest(intent.quantity, price, distance, seen, policies)),
         "target": 1.0 if intent.target_at is None else _nearest("target", target / float(policies.exits.take_profit)),
     }
-    if signals is not None:
-        found["selectivity"] = _passed(sign * signals.score / policies.rules.entry_score)
-        found["trend"] = _trend(signals, sign)
+    if rule_score is not None:
+        found["selectivity"] = _passed(sign * rule_score.total / policies.rules.entry_score)
+        found["trend"] = _trend(rule_score, sign)
     if usual is not None and usual > 0 and not isinstance(view.last, Unknown):
         found["loss_tolerance"] = _nearest("loss_tolerance", distance / abs(1 - usual / view.last))
     return {name: value for name in ARMS if (value := found.get(name)) is not None}
@@ -57,10 +57,10 @@ def _passed(ratio: float) -> float | None:
     return max((value for value in ARMS["selectivity"] if ratio >= value * (1 - 1e-9)), default=None)
 
 
-def _trend(signals: Signals, sign: int) -> float | None:
+def _trend(rule_score: RuleScore, sign: int) -> float | None:
     """Return the part of momentum in what speaks for an entry; None if neither momentum nor reversion does."""
-    momentum = max(0.0, sign * signals.weight * signals.momentum)
-    reversion = max(0.0, sign * (1 - signals.weight) * signals.reversion)
+    momentum = max(0.0, sign * rule_score.weight * rule_score.momentum)
+    reversion = max(0.0, sign * (1 - rule_score.weight) * rule_score.reversion)
     if momentum + reversion <= 0:
         return None
     part = momentum / (momentum + reversion)

@@ -15,7 +15,7 @@ import msgspec
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.core.orders.ledger import Position
 from ocw_mcp.core.strategy.position_score import ScoredPosition, score_held
-from ocw_mcp.core.strategy.signals import CandleSignals, read_candles
+from ocw_mcp.core.strategy.rule_score import CandlePart, read_candles
 from ocw_mcp.domain.events import ExitDecided, ScoreTaken
 from ocw_mcp.domain.happenings import GuardPlan
 from ocw_mcp.domain.orders import GUARD
@@ -61,8 +61,8 @@ class Exits(Stateful[ExitsState]):
         """The cost, the quantity and the average price (quote) of each symbol's last position."""
         self._calm: dict[str, CalmPosition] = {}
         """The gains at which each symbol's last position needs no check, to be fast."""
-        self._candle_signals: dict[str, tuple[Mapping[str, Reading], CandleSignals | None]] = {}
-        """The indicators of each symbol that had a position, and the signals that were computed from them."""
+        self._candle_parts: dict[str, tuple[Mapping[str, Reading], CandlePart | None]] = {}
+        """The indicators of each symbol that had a position, and what was computed from them."""
 
     def set_timer(self, now: int) -> None:
         """Set a live engine's timer for the next check of the positions, in case no candle comes."""
@@ -127,12 +127,12 @@ class Exits(Stateful[ExitsState]):
     def _scored(self, position: Position) -> ScoredPosition:
         """Return a position with the values of its score, without the costly view of it."""
         symbol, average, sign = position.symbol, self._average(position), 1 if position.quantity > 0 else -1
-        candles, signals = self._market.symbols[symbol], self._signals(symbol)
+        candles, part = self._market.symbols[symbol], self._candle_part(symbol)
         protection, last = self._guard.protections.get(symbol), candles.last
         stop = protection.trigger if protection is not None and protection.protected else None
         trend = momentum = None
-        if signals is not None and not isinstance(last, Unknown):
-            trend, momentum = signals.trend, signals.momentum(last, candles.change_over(4 * HOUR))
+        if part is not None and not isinstance(last, Unknown):
+            trend, momentum = part.trend, part.momentum(last, candles.change_over(4 * HOUR))
         return ScoredPosition(
             symbol=symbol,
             sign=sign,
@@ -152,9 +152,9 @@ class Exits(Stateful[ExitsState]):
             self._averages[position.symbol] = known
         return known[2]
 
-    def _signals(self, symbol: str) -> CandleSignals | None:
-        """Return the signals that the candles of a symbol give, computed only when a candle has closed."""
-        candles, known = self._market.symbols[symbol], self._candle_signals.get(symbol)
+    def _candle_part(self, symbol: str) -> CandlePart | None:
+        """Return the part of the score that candles give, computed only when a candle has closed."""
+        candles, known = self._market.symbols[symbol], self._candle_parts.get(symbol)
         readings = candles.readings_of(self._timeframe)
         if readings is None:
             return None
@@ -162,7 +162,7 @@ class Exits(Stateful[ExitsState]):
             values = candles.indicators_of(self._timeframe)
             assert values is not None, "a timeframe with readings has values"
             known = readings, read_candles(indicator_values(values), self._policies.rules)
-            self._candle_signals[symbol] = known
+            self._candle_parts[symbol] = known
         return known[1]
 
     def planned(self, view: PositionView) -> PositionView:

@@ -5,7 +5,7 @@ from typing import Final
 
 from ocw_mcp.core import strategy
 from ocw_mcp.core.strategy.position_score import WEIGHTS, score_position
-from ocw_mcp.core.strategy.signals import Signals, read_signals, signals_of
+from ocw_mcp.core.strategy.rule_score import RuleScore, read_rule_score, rule_score_of
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO, plain
@@ -27,42 +27,44 @@ def rules_text(snapshot: Snapshot, policies: Policies) -> str:
     events = {each.symbol for each in snapshot.wake} | snapshot.positions.keys() | legs.keys()
     lines, quiet = [], []
     for symbol, view in snapshot.symbols.items():
-        signals = signals_of(view, snapshot, policies)
-        verdict = _verdict(view, signals, legs.get(symbol), snapshot.product, policies.rules)
-        if signals is None:
+        rule_score = rule_score_of(view, snapshot, policies)
+        verdict = _verdict(view, rule_score, legs.get(symbol), snapshot.product, policies.rules)
+        if rule_score is None:
             quiet.append(f"{symbol} ?")
         elif symbol in events or "no size" in verdict:
-            lines.append(f"{symbol} {signals.score:+.2f} ({_parts(signals)}): {verdict}")
+            lines.append(f"{symbol} {rule_score.total:+.2f} ({_parts(rule_score)}): {verdict}")
         else:
-            quiet.append(f"{symbol} {signals.score:+.2f}")
+            quiet.append(f"{symbol} {rule_score.total:+.2f}")
     return "\n".join([*lines, *([f"no entry: {', '.join(quiet)}"] if quiet else [])])
 
 
-def _parts(signals: Signals) -> str:
-    tilt = f", derivatives {signals.tilt:+.2f}" if signals.tilt else ""
-    tilt += f", learned {signals.learned:+.2f}" if signals.learned else ""
-    moved = f", {signals.weight:.0%} momentum by the regime" if signals.weight != signals.trend else ""
+def _parts(rule_score: RuleScore) -> str:
+    tilt = f", derivatives {rule_score.tilt:+.2f}" if rule_score.tilt else ""
+    tilt += f", learned {rule_score.learned:+.2f}" if rule_score.learned else ""
+    moved = f", {rule_score.weight:.0%} momentum by the regime" if rule_score.weight != rule_score.trend else ""
     return (
-        f"{signals.timeframe} momentum {signals.momentum:+.2f}, reversion {signals.reversion:+.2f}, "
-        f"trend {signals.trend:.0%} by adx_14 {signals.adx:.0f}{moved}{tilt}"
+        f"{rule_score.timeframe} momentum {rule_score.momentum:+.2f}, reversion {rule_score.reversion:+.2f}, "
+        f"trend {rule_score.trend:.0%} by adx_14 {rule_score.adx:.0f}{moved}{tilt}"
     )
 
 
-def _verdict(view: SymbolView, signals: Signals | None, leg: Leg | None, product: Product, rules: RulesPolicy) -> str:
+def _verdict(
+    view: SymbolView, rule_score: RuleScore | None, leg: Leg | None, product: Product, rules: RulesPolicy
+) -> str:
     if leg is not None:
         return leg_text(leg) + (f" ({leg.reasoning})" if leg.reasoning and not leg.action.adds_risk else "")
     if view.position is not None:
         way = 1 if view.position.quantity > 0 else -1
         return f"keep, exit at {-way * rules.exit_score:+.2f}"
-    if signals is None:
+    if rule_score is None:
         return "a reading is unknown"
-    long = signals.score > 0
-    if abs(signals.score) < rules.entry_score:
+    long = rule_score.total > 0
+    if abs(rule_score.total) < rules.entry_score:
         return f"no entry below {rules.entry_score:.2f}"
     if not long and product is Product.SPOT:
         return "no short on spot"
-    if signals.rsi >= rules.rsi_too_high if long else signals.rsi <= rules.rsi_too_low:
-        return f"no entry, too late by rsi_14 {signals.rsi:.0f}"
+    if rule_score.rsi >= rules.rsi_too_high if long else rule_score.rsi <= rules.rsi_too_low:
+        return f"no entry, too late by rsi_14 {rule_score.rsi:.0f}"
     return f"{'BUY' if long else 'SHORT'}, but no size passes{_binding(view, long=long)}"
 
 
@@ -86,8 +88,8 @@ def review_text(snapshot: Snapshot, policies: Policies) -> str:
 
 
 def _review(held: PositionView, snapshot: Snapshot, policies: Policies) -> list[str]:
-    signals = read_signals(snapshot.symbols[held.symbol], policies.rules, snapshot.regime)
-    score = score_position(held, signals, snapshot, policies.exits.max_hold_h)
+    rule_score = read_rule_score(snapshot.symbols[held.symbol], policies.rules, snapshot.regime)
+    score = score_position(held, rule_score, snapshot, policies.exits.max_hold_h)
     parts = ", ".join(
         f"{name} {'?' if value is None else format(value, '.2f')} × {WEIGHTS[name]:g}"
         for name, value in score.parts.items()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ocw_mcp.core.learning.choices import ARMS
-from ocw_mcp.core.strategy.signals import read_signals
+from ocw_mcp.core.strategy.rule_score import read_rule_score
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.learning import OutcomeSource
@@ -32,20 +32,20 @@ def nearest(name: str, ratio: float) -> float:
 def expected(snapshot: Any, intent: Any, policies: Any) -> dict[str, float]:
     """What an entry chose, from the snapshot of its wake, in plain floats."""
     view, long = snapshot.symbols["BTCUSDT"], intent.side == "buy"
-    signals, rules = read_signals(view, policies.rules), policies.rules
-    assert signals is not None
+    rule_score, rules = read_rule_score(view, policies.rules), policies.rules
+    assert rule_score is not None
     price = float(intent.limit_price or view.last)
     stop = abs(price - float(intent.protect_at)) / price
     share = float(intent.quantity) * price / float(snapshot.equity) / float(snapshot.scale)
     used = max(share / float(policies.position.max_share), share * stop / float(policies.risk.max_share))
-    usual = min(rules.stop_atr * signals.atr / view.last, float(policies.stop.max_distance) * 0.98)
+    usual = min(rules.stop_atr * rule_score.atr / view.last, float(policies.stop.max_distance) * 0.98)
     found = {"size": nearest("size", used), "loss_tolerance": nearest("loss_tolerance", stop / usual), "target": 1.0}
     if intent.target_at is not None:
         found["target"] = nearest("target", abs(float(intent.target_at) - price) / price / 1_000)
-    score = signals.score if long else -signals.score
+    score = rule_score.total if long else -rule_score.total
     if passed := [value for value in ARMS["selectivity"] if score >= value * rules.entry_score]:
         found["selectivity"] = max(passed)
-    for_it = [signals.weight * signals.momentum, (1 - signals.weight) * signals.reversion]
+    for_it = [rule_score.weight * rule_score.momentum, (1 - rule_score.weight) * rule_score.reversion]
     trend, revert = (max(0.0, each if long else -each) for each in for_it)
     if trend + revert:
         found["trend"] = round(4 * trend / (trend + revert)) / 4

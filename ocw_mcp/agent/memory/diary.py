@@ -16,7 +16,7 @@ from typing import Final, Literal
 import msgspec
 
 from ocw_mcp.adapters.files import read_file, write_private
-from ocw_mcp.core.strategy.signals import read_signals
+from ocw_mcp.core.strategy.rule_score import read_rule_score
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.policies import RulesPolicy
 from ocw_mcp.domain.snapshot import Snapshot
@@ -55,7 +55,7 @@ class Situation(msgspec.Struct, frozen=True):
     regime: str | None = None
     """The market regime; None if it was unknown."""
     signals: tuple[tuple[str, float], ...] = ()
-    """Names and values (−1..1) of the rules' signals; empty if they could not be computed."""
+    """Names and values (−1..1) of the parts of the rules' score; empty if they could not be computed."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -216,7 +216,7 @@ def situation(snapshot: Snapshot, symbol: str, rules: RulesPolicy) -> Situation:
     if view is None:
         return Situation(symbol)
     regime = None if isinstance(snapshot.regime, Unknown) else snapshot.regime.level.value
-    read = read_signals(view, rules, snapshot.regime)
+    read = read_rule_score(view, rules, snapshot.regime)
     if read is None:
         return Situation(symbol, regime)
     signals = {"momentum": read.momentum, "reversion": read.reversion, "trend": 2 * read.trend - 1}

@@ -1,8 +1,8 @@
 """The decision of the rules: one leg for each symbol that they enter or exit.
 
-The rules enter if the signals are strong enough. The stop of an entry is a number of ATRs away, but no farther than the
+The rules enter if their score is large enough. The stop of an entry is a number of ATRs away, but no farther than the
 stop policy allows. The size of an entry is at most the largest that passes the risk check. The rules exit if a position
-gave back a part of its gain, or if the signals reversed. Unknown readings neither open nor close a position. The
+gave back a part of its gain, or if the score reversed. Unknown readings neither open nor close a position. The
 position guard enforces the largest loss, the longest duration and the highest score.
 """
 
@@ -11,7 +11,7 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Final
 
-from ocw_mcp.core.strategy.signals import Signals, read_signals, signals_of
+from ocw_mcp.core.strategy.rule_score import RuleScore, read_rule_score, rule_score_of
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.market import Product
@@ -84,12 +84,12 @@ def decide(snapshot: Snapshot, policies: Policies) -> Decision:
     legs: list[Leg] = []
     sizing = Sizing(snapshot, policies)
     for view in snapshot.symbols.values():
-        signals = signals_of(view, snapshot, policies)
+        rule_score = rule_score_of(view, snapshot, policies)
         position = view.position
         leg: Leg | None = None
         if position is None:
-            leg = _entry(view, signals, snapshot, policies, sizing) if signals is not None else None
-        elif (reason := exit_reason(position, signals, policies.rules)) is not None:
+            leg = _entry(view, rule_score, snapshot, policies, sizing) if rule_score is not None else None
+        elif (reason := exit_reason(position, rule_score, policies.rules)) is not None:
             action = Action.SELL if position.quantity > 0 else Action.COVER
             leg = Leg(position.symbol, action, reasoning=reason[1], signals=(reason[0],))
         if leg is not None:
@@ -105,73 +105,75 @@ def may_act(snapshot: Snapshot, policies: Policies) -> bool:
     return bool(decide(snapshot, policies).legs)
 
 
-def exit_reason(position: PositionView, signals: Signals | None, rules: RulesPolicy) -> tuple[str, str] | None:
+def exit_reason(position: PositionView, rule_score: RuleScore | None, rules: RulesPolicy) -> tuple[str, str] | None:
     """Return the signal and the explanation for closing a position; None to keep it open."""
-    if signals is None:
+    if rule_score is None:
         return None
     sign = 1 if position.quantity > 0 else -1
     average = float(position.average_price)
     gain = sign * (float(position.mark) / average - 1)
     best = position.best
     if not (isinstance(position.mfe, Unknown) or isinstance(best, Unknown)):
-        trail = rules.trail_atr * signals.atr / average
+        trail = rules.trail_atr * rule_score.atr / average
         if position.mfe >= trail and best - gain >= trail:
             return "trail", f"was {position.mfe:.2%} ahead and gave back {best - gain:.2%}"
-    if sign * signals.score <= -rules.exit_score:
-        return "reversal", f"the signals turned to {signals.score:+.2f}"
+    if sign * rule_score.total <= -rules.exit_score:
+        return "reversal", f"the signals turned to {rule_score.total:+.2f}"
     return None
 
 
-def _wants_entry(signals: Signals, product: Product, rules: RulesPolicy) -> bool:
-    """Return whether the signals are strong enough for an entry, and RSI shows that it is not too late."""
-    if abs(signals.score) < rules.entry_score:
+def _wants_entry(rule_score: RuleScore, product: Product, rules: RulesPolicy) -> bool:
+    """Return whether the score is large enough for an entry, and RSI shows that it is not too late."""
+    if abs(rule_score.total) < rules.entry_score:
         return False
-    if signals.score > 0:
-        return signals.rsi < rules.rsi_too_high
-    return signals.rsi > rules.rsi_too_low and product is Product.UM
+    if rule_score.total > 0:
+        return rule_score.rsi < rules.rsi_too_high
+    return rule_score.rsi > rules.rsi_too_low and product is Product.UM
 
 
-def _entry(view: SymbolView, signals: Signals, snapshot: Snapshot, policies: Policies, sizing: Sizing) -> Leg | None:
-    rules, score = policies.rules, signals.score
-    if not _wants_entry(signals, snapshot.product, rules):
+def _entry(
+    view: SymbolView, rule_score: RuleScore, snapshot: Snapshot, policies: Policies, sizing: Sizing
+) -> Leg | None:
+    rules, score = policies.rules, rule_score.total
+    if not _wants_entry(rule_score, snapshot.product, rules):
         return None
     action, sign = (Action.BUY, 1) if score > 0 else (Action.SHORT, -1)
-    stop = _stop(signals, sign, policies)
+    stop = _stop(rule_score, sign, policies)
     # Eight significant digits are more than any tick needs; the order manager rounds to the tick.
     stop_price = exact(float(f"{stop:.8g}"))
-    size = sizing.enter(view, sign, exact(signals.last), stop_price)
+    size = sizing.enter(view, sign, exact(rule_score.last), stop_price)
     if size is None:
         return None
-    tilt = f", derivatives {signals.tilt:+.2f}" if signals.tilt else ""
-    tilt += f", learned {signals.learned:+.2f}" if signals.learned else ""
-    moved = f", {signals.weight:.0%} momentum by the regime" if signals.weight != signals.trend else ""
+    tilt = f", derivatives {rule_score.tilt:+.2f}" if rule_score.tilt else ""
+    tilt += f", learned {rule_score.learned:+.2f}" if rule_score.learned else ""
+    moved = f", {rule_score.weight:.0%} momentum by the regime" if rule_score.weight != rule_score.trend else ""
     reasoning = (
-        f"on {signals.timeframe} momentum {signals.momentum:+.2f}, reversion {signals.reversion:+.2f}, "
-        f"{signals.trend:.0%} trend by ADX {signals.adx:.0f}{moved}{tilt}: {score:+.2f}"
+        f"on {rule_score.timeframe} momentum {rule_score.momentum:+.2f}, reversion {rule_score.reversion:+.2f}, "
+        f"{rule_score.trend:.0%} trend by ADX {rule_score.adx:.0f}{moved}{tilt}: {score:+.2f}"
     )
-    names = _contributing(signals)
+    names = _contributing(rule_score)
     return Leg(view.symbol, action, size, stop_price, confidence=abs(score), reasoning=reasoning, signals=names)
 
 
 def proposed_stop(view: SymbolView, sign: int, policies: Policies) -> float | None:
     """Return the stop price (quote) that the rules would set for an entry, `sign` 1 for long; None if unknown."""
-    signals = read_signals(view, policies.rules)
-    return None if signals is None else _stop(signals, sign, policies)
+    rule_score = read_rule_score(view, policies.rules)
+    return None if rule_score is None else _stop(rule_score, sign, policies)
 
 
-def _stop(signals: Signals, sign: int, policies: Policies) -> float:
-    distance = min(policies.rules.stop_atr * signals.atr / signals.last, float(policies.stop.max_distance) * 0.98)
-    return signals.last * (1 - sign * distance)
+def _stop(rule_score: RuleScore, sign: int, policies: Policies) -> float:
+    distance = min(policies.rules.stop_atr * rule_score.atr / rule_score.last, float(policies.stop.max_distance) * 0.98)
+    return rule_score.last * (1 - sign * distance)
 
 
-def _contributing(signals: Signals) -> tuple[str, ...]:
-    """Return the names of the signals that favour the direction of the entry, the strongest first."""
-    sign = 1 if signals.score > 0 else -1
+def _contributing(rule_score: RuleScore) -> tuple[str, ...]:
+    """Return the names of the parts that favour the direction of the entry, the strongest first."""
+    sign = 1 if rule_score.total > 0 else -1
     contributions = {
-        "momentum": sign * signals.weight * signals.momentum,
-        "reversion": sign * (1 - signals.weight) * signals.reversion,
-        "derivatives": sign * signals.tilt,
-        "learned": sign * signals.learned,
+        "momentum": sign * rule_score.weight * rule_score.momentum,
+        "reversion": sign * (1 - rule_score.weight) * rule_score.reversion,
+        "derivatives": sign * rule_score.tilt,
+        "learned": sign * rule_score.learned,
     }
     return tuple(
         sorted((name for name, value in contributions.items() if value > 0), key=lambda name: -contributions[name])

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ocw_mcp.core.strategy.signals import Signals
+from ocw_mcp.core.strategy.rule_score import RuleScore
 from ocw_mcp.domain.regime import Level, RegimeReading
 from ocw_mcp.domain.snapshot import PositionView, Snapshot
 from ocw_mcp.domain.time import HOUR
@@ -53,19 +53,21 @@ class ScoredPosition(NamedTuple):
     gain_at_stop: float | None
     """The gain at the price of the stop; None without one."""
     trend: float | None
-    """The strength of the trend by the signals of the symbol; None if they are unknown, as is then the momentum."""
+    """The strength of the trend by the score of the rules; None if that is unknown, as is then the momentum."""
     momentum: float | None
 
 
 def score_position(
-    position: PositionView, signals: Signals | None, snapshot: Snapshot, max_hold_h: float
+    position: PositionView, rule_score: RuleScore | None, snapshot: Snapshot, max_hold_h: float
 ) -> PositionScore:
-    """Return the exit score of an open position. `signals` are those of its symbol, None if they are unknown."""
+    """Return the exit score of an open position. `rule_score` is that of its symbol, None if unknown."""
     held = [scored(view.position, None) for view in snapshot.symbols.values() if view.position is not None]
-    return score_held(scored(position, signals), held, snapshot.correlation, snapshot.at, max_hold_h, snapshot.regime)
+    return score_held(
+        scored(position, rule_score), held, snapshot.correlation, snapshot.at, max_hold_h, snapshot.regime
+    )
 
 
-def scored(position: PositionView, signals: Signals | None) -> ScoredPosition:
+def scored(position: PositionView, rule_score: RuleScore | None) -> ScoredPosition:
     """Return a position as the score sees it."""
     average, sign = float(position.average_price), 1 if position.quantity > 0 else -1
     return ScoredPosition(
@@ -75,8 +77,8 @@ def scored(position: PositionView, signals: Signals | None) -> ScoredPosition:
         gain=sign * (float(position.mark) / average - 1),
         best=position.best,
         gain_at_stop=None if position.stop is None else sign * (float(position.stop) / average - 1),
-        trend=None if signals is None else signals.trend,
-        momentum=None if signals is None else signals.momentum,
+        trend=None if rule_score is None else rule_score.trend,
+        momentum=None if rule_score is None else rule_score.momentum,
     )
 
 

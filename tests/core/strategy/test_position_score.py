@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ocw_mcp.core.strategy.position_score import UNKNOWN_COUNTS, WEIGHTS, PositionScore, score_position
-from ocw_mcp.core.strategy.signals import read_signals
+from ocw_mcp.core.strategy.rule_score import read_rule_score
 from ocw_mcp.domain.regime import Level
 from ocw_mcp.domain.snapshot import Correlation, IndicatorValues, PositionView
 from ocw_mcp.domain.time import HOUR
@@ -33,10 +33,10 @@ def score(
     position: PositionView, indicators: IndicatorValues | None = FLAT, *others: Any, **changes: Any
 ) -> PositionScore:
     seen = view(*([indicators] if indicators else []), position=position)
-    signals = read_signals(seen, POLICIES.rules)
+    rule_score = read_rule_score(seen, POLICIES.rules)
     regime = changes.pop("regime", NOTHING)
     whole = replace(snapshot(seen, *others, **changes), regime=regime)
-    return score_position(position, signals, whole, max_hold_h=48)
+    return score_position(position, rule_score, whole, max_hold_h=48)
 
 
 def test_weights_have_their_documented_values_and_sum_to_1() -> None:

@@ -3,14 +3,14 @@
 import pytest
 
 from ocw_mcp.core.strategy.decide import exit_reason
-from ocw_mcp.core.strategy.signals import read_signals
+from ocw_mcp.core.strategy.rule_score import read_rule_score
 from ocw_mcp.domain.snapshot import IndicatorValues, PositionView
 from tests.support.views import FALLING, FLAT, POLICIES, RISING, D, holding, view
 
 
 def closing_signal(position: PositionView, indicators: IndicatorValues | None = FLAT) -> str | None:
     seen = view(*([indicators] if indicators else []), position=position)
-    reason = exit_reason(position, read_signals(seen, POLICIES.rules), POLICIES.rules)
+    reason = exit_reason(position, read_rule_score(seen, POLICIES.rules), POLICIES.rules)
     return reason[0] if reason else None
 
 

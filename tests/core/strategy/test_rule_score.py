@@ -1,4 +1,4 @@
-"""The rules' signals: momentum in a trend, mean reversion in a range, and the tilt of known derivatives."""
+"""The score of the rules: momentum in a trend, mean reversion in a range, and the tilt of known derivatives."""
 
 import math
 
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.core.strategy import decide
-from ocw_mcp.core.strategy.signals import Signals, read_signals
+from ocw_mcp.core.strategy.rule_score import RuleScore, read_rule_score
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.regime import RegimeReading
 from ocw_mcp.domain.snapshot import DerivativesView, IndicatorValues, SymbolView
@@ -29,10 +29,10 @@ from tests.support.views import (
 )
 
 
-def read(seen: SymbolView) -> Signals:
-    signals = read_signals(seen, POLICIES.rules)
-    assert signals is not None
-    return signals
+def read(seen: SymbolView) -> RuleScore:
+    rule_score = read_rule_score(seen, POLICIES.rules)
+    assert rule_score is not None
+    return rule_score
 
 
 def mirrored(base: IndicatorValues) -> IndicatorValues:
@@ -44,9 +44,9 @@ def mirrored(base: IndicatorValues) -> IndicatorValues:
 
 
 def test_momentum_is_the_mean_of_ema_rsi_and_return_terms() -> None:
-    signals = read(view(RISING, return_4h=0.03))
+    rule_score = read(view(RISING, return_4h=0.03))
     parts = (math.tanh(2), math.tanh(4 / 2), 22 / 25, math.tanh(3 / 2))
-    assert signals.momentum == pytest.approx(sum(parts) / 4)
+    assert rule_score.momentum == pytest.approx(sum(parts) / 4)
 
 
 def test_unknown_4h_return_counts_as_zero_in_momentum() -> None:
@@ -61,20 +61,20 @@ def test_reversion_is_opposite_to_percent_b_and_rsi() -> None:
 
 @pytest.mark.parametrize(("adx", "trend"), [(0.0, 0.0), (20.0, 0.0), (25.0, 0.5), (30.0, 1.0), (80.0, 1.0)])
 def test_adx_sets_the_weights_of_momentum_and_reversion(adx: float, trend: float) -> None:
-    signals = read(view(values(RISING, adx_14=adx)))
-    assert signals.trend == pytest.approx(trend)
-    assert signals.score == pytest.approx(trend * signals.momentum + (1 - trend) * signals.reversion)
+    rule_score = read(view(values(RISING, adx_14=adx)))
+    assert rule_score.trend == pytest.approx(trend)
+    assert rule_score.total == pytest.approx(trend * rule_score.momentum + (1 - trend) * rule_score.reversion)
 
 
 def test_mirrored_market_gives_opposite_signals() -> None:
     for base in (RISING, LOW_IN_RANGE, values(RISING, adx_14=26.0)):
         up, down = read(view(base, return_4h=0.01)), read(view(mirrored(base), return_4h=-0.01))
-        assert down.score == pytest.approx(-up.score)
+        assert down.total == pytest.approx(-up.total)
 
 
 def test_unknown_derivatives_add_no_tilt() -> None:
     crowded = view(FLAT, derivatives=DerivativesView(composite=-0.5))
-    assert (read(crowded).tilt, read(crowded).score) == (-0.1, -0.1)
+    assert (read(crowded).tilt, read(crowded).total) == (-0.1, -0.1)
     assert read(view(FLAT, derivatives=DerivativesView(composite=Unknown("no metrics")))).tilt == 0
 
 
@@ -96,10 +96,10 @@ def blended(adx: float, regime: RegimeReading | Unknown, blend: float) -> float:
 def test_regime_moves_the_weights_as_defined(adx: float, blend: float, regime: RegimeReading | None) -> None:
     known = NOTHING if regime is None else regime
     rules = POLICIES.rules.model_copy(update={"regime_blend": blend})
-    signals = read_signals(view(values(RISING, adx_14=adx)), rules, known)
-    assert signals is not None
-    assert signals.score == pytest.approx(blended(adx, known, blend))
-    assert 0 <= signals.weight <= 1
+    rule_score = read_rule_score(view(values(RISING, adx_14=adx)), rules, known)
+    assert rule_score is not None
+    assert rule_score.total == pytest.approx(blended(adx, known, blend))
+    assert 0 <= rule_score.weight <= 1
 
 
 def test_shipped_rules_do_not_lean_on_the_regime() -> None:
@@ -107,7 +107,7 @@ def test_shipped_rules_do_not_lean_on_the_regime() -> None:
         rules = load_policies(None, name).policies.rules
         assert rules.regime_blend == 0
         seen = view(values(RISING, timeframe=rules.timeframe, adx_14=22.0))
-        assert read_signals(seen, rules, turbulent(1.0)) == read_signals(seen, rules, NOTHING)
+        assert read_rule_score(seen, rules, turbulent(1.0)) == read_rule_score(seen, rules, NOTHING)
 
 
 @pytest.mark.parametrize(
@@ -125,14 +125,14 @@ def test_blend_decides_which_signal_leads_in_a_turbulent_range(blend: float, act
 @pytest.mark.parametrize("name", ["ema_9", "ema_21", "ema_50", "rsi_14", "atr_14", "adx_14", "percent_b"])
 def test_an_unknown_required_indicator_gives_no_signals(name: str) -> None:
     for base in (RISING, FALLING, LOW_IN_RANGE):
-        assert read_signals(view(values(base, **{name: NOTHING})), POLICIES.rules) is None
+        assert read_rule_score(view(values(base, **{name: NOTHING})), POLICIES.rules) is None
 
 
 def test_no_signals_without_price_atr_or_timeframe() -> None:
-    assert read_signals(view(RISING, last=NOTHING), POLICIES.rules) is None
-    assert read_signals(view(values(RISING, atr_14=0.0)), POLICIES.rules) is None
-    assert read_signals(view(), POLICIES.rules) is None
-    assert read_signals(view(values(RISING, timeframe="15m")), POLICIES.rules) is None
+    assert read_rule_score(view(RISING, last=NOTHING), POLICIES.rules) is None
+    assert read_rule_score(view(values(RISING, atr_14=0.0)), POLICIES.rules) is None
+    assert read_rule_score(view(), POLICIES.rules) is None
+    assert read_rule_score(view(values(RISING, timeframe="15m")), POLICIES.rules) is None
 
 
 def test_signals_use_the_shortest_timeframe_that_is_long_enough() -> None:
@@ -154,6 +154,6 @@ def test_signals_use_the_shortest_timeframe_that_is_long_enough() -> None:
     moved=st.floats(-0.99, 10),
 )
 def test_signals_are_between_minus_one_and_one(base: IndicatorValues, composite: float, moved: float) -> None:
-    signals = read(view(base, return_4h=moved, derivatives=DerivativesView(composite=composite)))
-    for value in (signals.momentum, signals.reversion, signals.score):
+    rule_score = read(view(base, return_4h=moved, derivatives=DerivativesView(composite=composite)))
+    for value in (rule_score.momentum, rule_score.reversion, rule_score.total):
         assert -1 <= value <= 1

@@ -1,6 +1,6 @@
-"""The rules' signals on one timeframe: momentum, mean reversion, and their weights.
+"""The score of the rules on one timeframe: momentum, mean reversion, and their weights.
 
-Every signal is −1..1, above 0 for long. By ADX momentum counts in a trend, mean reversion in a range, and both in
+Every part is −1..1, above 0 for long. By ADX momentum counts in a trend, mean reversion in a range, and both in
 proportion in between. The regime says how volatile the market is, and not whether it trends: it can only move these
 weights to momentum, by `rules.regime_blend`. Derivatives readings, if known, are added to the weighted sum.
 """
@@ -17,13 +17,13 @@ from ocw_mcp.domain.time import span_ms
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 RSI_MIDDLE, RSI_RANGE = 50.0, 25.0
-"""In RSI points: an RSI of 25 or more above or below the middle is a signal of 1 or −1."""
+"""In RSI points: an RSI of 25 or more above or below the middle counts as 1 or −1."""
 
 _NO_REGIME: Final = Unknown("no regime is given")
 
 
-class Signals(msgspec.Struct, frozen=True):
-    """The signals of one symbol on one timeframe. `atr` and `last` are in quote currency."""
+class RuleScore(msgspec.Struct, frozen=True):
+    """The score of one symbol on one timeframe, by its parts. `atr` and `last` are in quote currency."""
 
     timeframe: str
     last: float
@@ -43,14 +43,14 @@ class Signals(msgspec.Struct, frozen=True):
     """The contribution of the vote of all signals by what was learned of them; 0 unless the rules use it."""
 
     @property
-    def score(self) -> float:
-        """The weighted sum of the signals, −1..1."""
+    def total(self) -> float:
+        """The weighted sum of the parts, −1..1, above 0 for long."""
         blend = self.weight * self.momentum + (1 - self.weight) * self.reversion
         return max(-1.0, min(1.0, blend + self.tilt + self.learned))
 
 
-class CandleSignals(msgspec.Struct, frozen=True):
-    """The part of a symbol's signals that changes only when a candle of the timeframe closes; see `Signals`."""
+class CandlePart(msgspec.Struct, frozen=True):
+    """The part of a symbol's score that changes only when a candle of the timeframe closes; see `RuleScore`."""
 
     timeframe: str
     atr: float
@@ -67,15 +67,17 @@ class CandleSignals(msgspec.Struct, frozen=True):
         return (self.moves + math.tanh(move / (2 * self.atr))) / 4
 
 
-def read_signals(view: SymbolView, rules: RulesPolicy, regime: RegimeReading | Unknown = _NO_REGIME) -> Signals | None:
-    """Return the signals on the shortest timeframe not below `rules.timeframe`; None if a required value is unknown."""
+def read_rule_score(
+    view: SymbolView, rules: RulesPolicy, regime: RegimeReading | Unknown = _NO_REGIME
+) -> RuleScore | None:
+    """Return the score on the shortest timeframe not below `rules.timeframe`; None if a required value is unknown."""
     wanted, last = span_ms(rules.timeframe), view.last
     values = next((each for each in view.indicators if span_ms(each.timeframe) >= wanted), None)
     candles = None if values is None else read_candles(values, rules)
     if candles is None or isinstance(last, Unknown):
         return None
     composite = view.derivatives.composite
-    return Signals(
+    return RuleScore(
         timeframe=candles.timeframe,
         last=last,
         atr=candles.atr,
@@ -96,16 +98,16 @@ def momentum_weight(trend: float, regime: RegimeReading | Unknown, blend: float)
     return trend + blend * regime.by_level[Level.TURBULENT] * (1.0 - trend)
 
 
-def signals_of(view: SymbolView, snapshot: Snapshot, policies: Policies) -> Signals | None:
-    """Return the signals of a symbol as the rules use them: if they act on it, with what was learned."""
-    found, learning = read_signals(view, policies.rules, snapshot.regime), policies.learning
+def rule_score_of(view: SymbolView, snapshot: Snapshot, policies: Policies) -> RuleScore | None:
+    """Return the score of a symbol as the rules use it: if they act on it, with what was learned."""
+    found, learning = read_rule_score(view, policies.rules, snapshot.regime), policies.learning
     if found is None or learning.mode != "act" or snapshot.learning is None:
         return found
     return msgspec.structs.replace(found, learned=learning.vote * snapshot.learning.votes.get(view.symbol, 0.0))
 
 
-def read_candles(values: IndicatorValues, rules: RulesPolicy) -> CandleSignals | None:
-    """Return the signals that the candles of a timeframe give; None if a required value is unknown."""
+def read_candles(values: IndicatorValues, rules: RulesPolicy) -> CandlePart | None:
+    """Return what the candles of a timeframe give; None if a required value is unknown."""
     adx, atr, rsi, percent_b = values.adx_14, values.atr_14, values.rsi_14, values.percent_b
     fast, middle, slow = values.ema_9, values.ema_21, values.ema_50
     if isinstance(adx, Unknown) or isinstance(rsi, Unknown) or isinstance(atr, Unknown) or atr <= 0:
@@ -114,7 +116,7 @@ def read_candles(values: IndicatorValues, rules: RulesPolicy) -> CandleSignals |
         return None
     if isinstance(percent_b, Unknown):
         return None
-    return CandleSignals(
+    return CandlePart(
         timeframe=values.timeframe,
         atr=atr,
         rsi=rsi,
