@@ -21,10 +21,13 @@ from ocw_mcp.domain.snapshot_views import IndicatorValues as IndicatorValues
 from ocw_mcp.domain.snapshot_views import OpenPosition as OpenPosition
 from ocw_mcp.domain.snapshot_views import PositionView as PositionView
 from ocw_mcp.domain.snapshot_views import Remark as Remark
+from ocw_mcp.domain.snapshot_views import Sizes as Sizes
+from ocw_mcp.domain.snapshot_views import SizesOnDemand as SizesOnDemand
 from ocw_mcp.domain.snapshot_views import SizeStep as SizeStep
 from ocw_mcp.domain.snapshot_views import SymbolView as SymbolView
 from ocw_mcp.domain.snapshot_views import SymbolViews as SymbolViews
 from ocw_mcp.domain.snapshot_views import TradeView as TradeView
+from ocw_mcp.domain.snapshot_views import encode_sizes as encode_sizes
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.unknown import Reading, Unknown
 

@@ -1,8 +1,8 @@
 """The views of a snapshot: the market data, the position and the closed trades of single symbols."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 import msgspec
 
@@ -147,6 +147,52 @@ class Feasible(msgspec.Struct, frozen=True, tag="feasible", tag_field="is"):
         return next((each.quantity for each in steps if distance <= each.distance), Decimal(0))
 
 
+class SizesOnDemand:
+    """The feasible sizes of one symbol, which are computed when they are read first, and once.
+
+    The function reads only immutable values as of the snapshot's time, so that the result does not depend on the time
+    of the reading. An encoder of snapshots needs `encode_sizes` as its hook.
+    """
+
+    __slots__ = ("_compute", "_found")
+
+    def __init__(self, compute: Callable[[], Feasible]) -> None:
+        self._compute = compute
+        self._found: Feasible | None = None
+
+    def read(self) -> Feasible:
+        """Return the sizes."""
+        if self._found is None:
+            self._found = self._compute()
+        return self._found
+
+    def __eq__(self, other: object) -> bool:
+        return self.read() == (other.read() if isinstance(other, SizesOnDemand) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.read())
+
+    def __repr__(self) -> str:
+        return repr(self.read())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return msgspec.structs.replace, (self.read(),)
+
+
+def encode_sizes(value: object) -> Feasible:
+    """Return the sizes that an encoder writes in the place of `SizesOnDemand`. Raises TypeError for another value."""
+    if isinstance(value, SizesOnDemand):
+        return value.read()
+    raise TypeError(f"a value of type {type(value).__name__} cannot be encoded in a snapshot")
+
+
+if TYPE_CHECKING:
+    Sizes = Feasible | Unknown | SizesOnDemand
+else:
+    # A decoder makes only these two.
+    Sizes = Feasible | Unknown
+
+
 class OpenPosition(msgspec.Struct, frozen=True):
     """The fields of every view of an open position, in quote currency. The quantity of a short is below 0."""
 
@@ -195,7 +241,7 @@ class TradeView(msgspec.Struct, frozen=True):
     pnl: Decimal
 
 
-class SymbolView(msgspec.Struct, frozen=True):
+class SymbolView(msgspec.Struct, frozen=True, rename={"sizes": "feasible"}):
     """The market data and the position of one symbol. Returns are shares, up to the last base candle's close."""
 
     symbol: str
@@ -212,7 +258,8 @@ class SymbolView(msgspec.Struct, frozen=True):
     return_4h: Reading = _NOT_COMPUTED
     return_24h: Reading = _NOT_COMPUTED
     forming: tuple[FormingView, ...] = ()
-    feasible: Feasible | Unknown = _NOT_COMPUTED
+    sizes: Sizes = _NOT_COMPUTED
+    """`feasible`, perhaps not computed yet."""
     day_low: Reading = _NOT_COMPUTED
     day_high: Reading = _NOT_COMPUTED
     """The lowest and the highest price of the UTC day so far (quote)."""
@@ -220,6 +267,11 @@ class SymbolView(msgspec.Struct, frozen=True):
     """The last closes of `1h`, oldest first."""
     anomaly: AnomalyReading | Unknown = _NOT_COMPUTED
     """How unusual the last hour is among the hours before."""
+
+    @property
+    def feasible(self) -> Feasible | Unknown:
+        """The sizes of entries that would pass now. They are computed at the first reading."""
+        return self.sizes.read() if isinstance(self.sizes, SizesOnDemand) else self.sizes
 
     def all_indicators(self) -> dict[str, IndicatorValues]:
         """Return the indicators by timeframe: those of closed candles, then those of forming ones, named `1h*`."""

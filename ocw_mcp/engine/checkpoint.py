@@ -7,6 +7,7 @@ from ocw_mcp.core.market.market import SymbolState
 from ocw_mcp.core.risk.counters import BudgetState
 from ocw_mcp.domain.market import Candle, OrderBook
 from ocw_mcp.domain.orders import FundingPaid
+from ocw_mcp.domain.snapshot import encode_sizes
 from ocw_mcp.domain.steps import Timer
 from ocw_mcp.engine.account import AccountState
 from ocw_mcp.engine.approvals import ApprovalsState
@@ -98,6 +99,11 @@ class EngineState(msgspec.Struct):
 
 class _Format(msgspec.Struct):
     format: int
+
+
+def write_checkpoint(state: EngineState) -> bytes:
+    """Encode an engine's state."""
+    return msgspec.msgpack.encode(state, enc_hook=encode_sizes)
 
 
 def read_checkpoint(state: bytes) -> EngineState:

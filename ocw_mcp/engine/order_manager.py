@@ -5,6 +5,7 @@ record durable before the order is sent.
 """
 
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
@@ -34,7 +35,7 @@ from ocw_mcp.domain.orders import (
     Triggered,
 )
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.snapshot import Feasible
+from ocw_mcp.domain.snapshot import Sizes, SizesOnDemand
 from ocw_mcp.domain.state import ITSELF, MARKET_DATA, Lowered, TradingState
 from ocw_mcp.domain.steps import Cancel, Send, Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
@@ -342,14 +343,14 @@ class OrderManager(Reductions):
         active = state is TradingState.ACTIVE
         return None if active else Refusal(RefusalCode.NOT_ACTIVE, limit=TradingState.ACTIVE, actual=state)
 
-    def feasible(self, symbol: str, now: int) -> Feasible | Unknown:
+    def sizes(self, symbol: str, now: int) -> Sizes:
         """Return the sizes of an entry that would pass now, with a stop that the policy accepts."""
         account = self.view(symbol, now)
         if account is None:
             return Unknown("no price yet")
         if any(each.purpose in (Purpose.ENTRY, Purpose.EXIT) for each in self.orders.live(symbol)):
             return Unknown("an order of this symbol is under way")
-        return self.officer.feasible(symbol, account)
+        return SizesOnDemand(partial(self.officer.feasible, symbol, account))
 
     def state(self) -> OrderManagerState:
         """Return the orders and their groups for a checkpoint."""

@@ -15,11 +15,11 @@ from ocw_mcp.domain.orders import NOBODY, RULES
 from ocw_mcp.domain.snapshot import (
     TRADES_SHOWN,
     Correlation,
-    Feasible,
     FormingCandle,
     FormingView,
     IndicatorValues,
     PositionView,
+    Sizes,
     Snapshot,
     SymbolView,
     SymbolViews,
@@ -33,7 +33,7 @@ from ocw_mcp.engine.guard import Guard
 RECENT = 8
 """The number of closes in a snapshot."""
 
-_NO_FEASIBLE = Unknown("feasible sizes are not computed here")
+_NO_SIZES = Unknown("feasible sizes are not computed here")
 
 
 def take_snapshot(
@@ -42,12 +42,12 @@ def take_snapshot(
     wake: tuple[SymbolWake, ...],
     now: int,
     *,
-    feasible: Callable[[str], Feasible | Unknown] = lambda symbol: _NO_FEASIBLE,
+    sizes: Callable[[str], Sizes] = lambda symbol: _NO_SIZES,
     planned: Callable[[PositionView], PositionView] = lambda view: view,
     trades: Sequence[TradeView] = (),
     **remarks: Any,
 ) -> Snapshot:
-    """Return the market and the account at `now` (ms). `feasible` returns a symbol's feasible sizes.
+    """Return the market and the account at `now` (ms). `sizes` returns a symbol's feasible sizes.
 
     `planned` adds to a position what the guard will do. `trades` are oldest first. `remarks` are the other fields of
     the snapshot, such as `note`, `limits` and `since`.
@@ -55,7 +55,7 @@ def take_snapshot(
     symbols, held = guard.manager.config.symbols, {view.symbol: planned(view) for view in positions(guard)}
     anomaly = guard.manager.account.outlook.anomalies.reading
     views = [
-        _symbol(symbol, market.symbols[symbol], held.get(symbol), feasible(symbol), anomaly(symbol, now), now)
+        _symbol(symbol, market.symbols[symbol], held.get(symbol), sizes(symbol), anomaly(symbol, now), now)
         for symbol in symbols
     ]
     pairs = [pair for pair in combinations(symbols, 2) if pair[0] in held or pair[1] in held]
@@ -218,7 +218,7 @@ def _symbol(
     symbol: str,
     candles: SymbolMarket,
     held: PositionView | None,
-    feasible: Feasible | Unknown,
+    sizes: Sizes,
     anomaly: AnomalyReading | Unknown,
     now: int,
 ) -> SymbolView:
@@ -236,7 +236,7 @@ def _symbol(
         return_4h=candles.change_over(4 * HOUR),
         return_24h=candles.change_over(DAY),
         forming=tuple(_forming(each) for each in candles.forming()),
-        feasible=feasible,
+        sizes=sizes,
         day_low=day_low,
         day_high=day_high,
         recent=candles.recent(HOUR, RECENT),

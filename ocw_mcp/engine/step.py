@@ -25,7 +25,7 @@ from ocw_mcp.domain.time import HOUR
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.callers import Callers, OperatorCommands
 from ocw_mcp.engine.changes import follow_prices
-from ocw_mcp.engine.checkpoint import ENGINE_FORMAT, EngineState, RunCounters, read_checkpoint
+from ocw_mcp.engine.checkpoint import ENGINE_FORMAT, EngineState, RunCounters, read_checkpoint, write_checkpoint
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DecisionCycle, Settled
 from ocw_mcp.engine.effect_buffer import EffectBuffer, Timekeeper
@@ -321,7 +321,7 @@ class Engine:
     def state(self) -> bytes:
         """Return the engine's state for a checkpoint."""
         parts = {name: part.state() for name, part in self._parts.items()}
-        return msgspec.msgpack.encode(EngineState(format=ENGINE_FORMAT, counters=self.counters, **parts))
+        return write_checkpoint(EngineState(format=ENGINE_FORMAT, counters=self.counters, **parts))
 
     def restore(self, state: bytes) -> None:
         """Restore a state that `state` returned, in an engine of the same configuration.
@@ -354,7 +354,7 @@ class Engine:
             self.guard,
             wake,
             now,
-            feasible=lambda symbol: self.manager.feasible(symbol, now),
+            sizes=lambda symbol: self.manager.sizes(symbol, now),
             planned=self._planned,
             trades=self.account.trades,
             note=self.decisions.state().note,

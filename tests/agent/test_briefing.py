@@ -59,7 +59,7 @@ def test_the_rules_view_has_scores_reasons_and_whether_limits_let_it() -> None:
     assert rules(HELD)[0].startswith("BTCUSDT +0.70 (1h momentum +0.70, reversion -0.84, trend 100% by adx_14 40)")
     assert rules(HELD)[0].endswith("): keep, exit at -0.30")
     assert ": BUY BTCUSDT " in rules(view(BUYABLE))[0]
-    assert rules(view(BUYABLE, feasible=barred))[0].endswith(
+    assert rules(view(BUYABLE, sizes=barred))[0].endswith(
         ": BUY, but no size passes (pace.reentry_s: 900s after the last, now 60s)"
     )
     assert "no entry, too late by rsi_14 85" in rules(view(values(RISING, rsi_14=85.0)))[0]

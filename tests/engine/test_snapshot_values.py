@@ -94,7 +94,7 @@ def test_a_snapshot_has_the_given_sizes_note_limits_and_last_trades() -> None:
     sizes = {BTC: Feasible(D("0.5"), D(0), D("0.001")), ETH: Unknown("no price")}
     trades = tuple(msgspec.structs.replace(TRADE, pnl=D(place)) for place in range(TRADES_SHOWN + 3))
     limits = (("order", "at most 2000"),)
-    snapshot = taken(10, feasible=sizes.__getitem__, trades=trades, note=NOTE, limits=limits)
+    snapshot = taken(10, sizes=sizes.__getitem__, trades=trades, note=NOTE, limits=limits)
     assert {name: view.feasible for name, view in snapshot.symbols.items()} == sizes
     assert [trade.pnl for trade in snapshot.trades] == [D(place) for place in range(3, TRADES_SHOWN + 3)]
     assert (snapshot.note, snapshot.limits) == (NOTE, limits)
@@ -103,7 +103,7 @@ def test_a_snapshot_has_the_given_sizes_note_limits_and_last_trades() -> None:
 @pytest.mark.parametrize("minutes", [1, 61, 1_600])
 @pytest.mark.parametrize("encoding", [msgspec.msgpack, msgspec.json])
 def test_a_decision_request_survives_encoding_unchanged(encoding: Any, minutes: int) -> None:
-    told = {"feasible": lambda symbol: Feasible(D("0.5"), D("0.25"), D("0.001")), "trades": (TRADE,), "note": NOTE}
+    told = {"sizes": lambda symbol: Feasible(D("0.5"), D("0.25"), D("0.001")), "trades": (TRADE,), "note": NOTE}
     for snapshot in (taken(minutes), taken(minutes, held=True, limits=(("stop", "within 5%"),), **told)):
         request = DecisionRequest(1, snapshot, START)
         assert encoding.decode(encoding.encode(request), type=DecisionRequest) == request

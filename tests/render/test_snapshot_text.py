@@ -178,7 +178,7 @@ def test_briefed_text_omits_legend_limits_and_unused_indicators() -> None:
 
 def test_a_symbol_without_event_or_position_has_one_line() -> None:
     sizes = Feasible(D(1), D(1), D(1), (STEP,), (STEP,))
-    text = compact(snapshot(view("BTCUSDT"), view("ETHUSDT", last=200.0, feasible=sizes)), briefed=True)
+    text = compact(snapshot(view("BTCUSDT"), view("ETHUSDT", last=200.0, sizes=sizes)), briefed=True)
     assert len([each for each in text.splitlines() if "ETHUSDT" in each and "? " not in each[:2]]) == 2
     assert line(text, "ETHUSDT price") == (
         "ETHUSDT price 200 (1s old), return_1h +0.0123 return_4h -0.02 return_24h ?, rsi_14@1h "
@@ -200,13 +200,13 @@ STEP = SizeStep(D("0.033"), D("0.13498"), D(2), RefusalCode.POSITION_SHARE, "pos
 def test_max_size_names_the_distance_and_the_limit_that_binds() -> None:
     far = SizeStep(D("0.05"), D("0.091"), D(1), RefusalCode.RISK_PER_TRADE, "risk.max_share", D("0.54"))
     none = SizeStep(D("0.05"), D(0), D(0), RefusalCode.REENTRY, "pace.reentry_s", why="900s after the last, now 60s")
-    flat = view("BTCUSDT", feasible=Feasible(D(1), D(0), D(1), (STEP, far), (none,)))
+    flat = view("BTCUSDT", sizes=Feasible(D(1), D(0), D(1), (STEP, far), (none,)))
     assert line(compact(snapshot(flat)), "max_size") == (
         "max_size long 13.49 % to a stop 3.3 % away (position.max_share ×0.54), "
         "9.1 % at 5 % (risk.max_share ×0.54); "
         "short 0 (pace.reentry_s: 900s after the last, now 60s)"
     )
-    held = view("BTCUSDT", position=HELD, feasible=Feasible(D(0), D(1), D(1), (), (STEP,), D("0.02")))
+    held = view("BTCUSDT", position=HELD, sizes=Feasible(D(0), D(1), D(1), (), (STEP,), D("0.02")))
     assert line(compact(snapshot(held)), "max_size") == (
         "max_size ADD 13.49 % to a stop 3.3 % away (position.max_share ×0.54); smallest 2.00 %"
     )
@@ -214,10 +214,10 @@ def test_max_size_names_the_distance_and_the_limit_that_binds() -> None:
 
 def test_sides_that_hardly_differ_are_shown_with_what_both_let_pass() -> None:
     short = msgspec.structs.replace(STEP, size=D("0.1345"), distance=D("0.0329"))
-    text = compact(snapshot(view("BTCUSDT", feasible=Feasible(D(1), D(1), D(1), (STEP,), (short,)))))
+    text = compact(snapshot(view("BTCUSDT", sizes=Feasible(D(1), D(1), D(1), (STEP,), (short,)))))
     assert line(text, "max_size") == "max_size long and short 13.45 % to a stop 3.29 % away (position.max_share ×0.54)"
     apart = msgspec.structs.replace(STEP, size=D("0.12"))
-    text = compact(snapshot(view("BTCUSDT", feasible=Feasible(D(1), D(1), D(1), (STEP,), (apart,)))))
+    text = compact(snapshot(view("BTCUSDT", sizes=Feasible(D(1), D(1), D(1), (STEP,), (apart,)))))
     assert "long 13.49 %" in text
     assert "; short 12 %" in text
 

@@ -5,7 +5,7 @@ import zlib
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.domain.snapshot import Snapshot
+from ocw_mcp.domain.snapshot import Snapshot, encode_sizes
 from ocw_mcp.domain.unknown import Unknown
 
 MOST_KEPT = 2_000
@@ -16,7 +16,7 @@ _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'seen'
 _PUT = "INSERT OR REPLACE INTO seen (wake_id, snapshot) VALUES (?, ?)"
 _DROP = "DELETE FROM seen WHERE wake_id = ?"
 
-_encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder(enc_hook=encode_sizes).encode
 _decode = msgspec.msgpack.Decoder(Snapshot).decode
 
 

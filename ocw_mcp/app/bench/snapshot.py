@@ -81,7 +81,7 @@ def example(symbols: tuple[str, ...]) -> Snapshot:
         engine.guard,
         (SymbolWake(held, (WakeReason(WakeKind.CLOSE, "1h"), WakeReason(WakeKind.OUTLIER, "15m", "z=+3.02"))),),
         now,
-        feasible=lambda symbol: Feasible(
+        sizes=lambda symbol: Feasible(
             Decimal("0.052"), Decimal("0.052"), Decimal("0.001"), (near, far), () if symbol == held else (near, far)
         ),
         planned=lambda view: replace(

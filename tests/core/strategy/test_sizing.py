@@ -77,7 +77,7 @@ def test_every_leg_of_the_rules_passes_the_risk_check(
     for symbol, atr, trend in zip(SYMBOLS, atrs, trends, strict=True):
         feasible = officer.feasible(symbol, seen(symbol, {}, free_margin=D(free)))
         views.append(
-            view(values(trend, atr_14=atr, ema_9=100 + (trend.ema_9 - 100) * atr), symbol=symbol, feasible=feasible)
+            view(values(trend, atr_14=atr, ema_9=100 + (trend.ema_9 - 100) * atr), symbol=symbol, sizes=feasible)
         )
     decision = decide(snapshot(*views, scale=scale), limited)
     event(f"{len(decision.legs)} legs")
@@ -102,7 +102,7 @@ def test_rules_that_may_not_act_hold_at_every_feasible_size(
     pairs = list(zip(SYMBOLS, trends, strict=True))
     positions = {symbol: holding("9", symbol) for symbol in held}
     bare = [view(trend, symbol=symbol, position=positions.get(symbol)) for symbol, trend in pairs]
-    known = [msgspec.structs.replace(each, feasible=Feasible(*size)) for each, size in zip(bare, sizes, strict=True)]
+    known = [msgspec.structs.replace(each, sizes=Feasible(*size)) for each, size in zip(bare, sizes, strict=True)]
     acts = bool(decide(snapshot(*known, scale=scale), DEFAULT.policies).legs)
     event(f"acts: {acts}")
     assert may_act(snapshot(*bare, scale=scale), DEFAULT.policies) or not acts
@@ -132,4 +132,4 @@ def test_no_entry_for_a_symbol_without_a_feasible_size() -> None:
     limited = policies(stop={"max_distance": "0.05"}, rules=RULES)
     officer = RiskOfficer(limited)
     full = officer.feasible("BTCUSDT", msgspec.structs.replace(CALM, daily_loss_reached=True))
-    assert not decide(snapshot(view(RISING, feasible=full)), limited).legs
+    assert not decide(snapshot(view(RISING, sizes=full)), limited).legs
