@@ -21,6 +21,7 @@ CHECKED = [name for name in NAMES if name not in ("CHANGELOG.md", "ARCHITECTURE.
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 PLACES = ("ocw_mcp/", "tests/", "docs/", "policies/", "prompts/", "packaging/", ".ci/")
+OCW = typer.main.get_command(app)
 MOST_README_LINES = 150
 MOST_PICTURE_BYTES = 150_000
 
@@ -63,8 +64,7 @@ def ocw_calls(name: str) -> Iterator[list[str]]:
 
 def unknown_part(arguments: list[str]) -> str | None:
     """Return the first command or option that `ocw` does not have."""
-    command = typer.main.get_command(app)
-    path = "ocw"
+    command, path = OCW, "ocw"
     for argument in arguments:
         commands = getattr(command, "commands", None)
         if argument.startswith("--"):

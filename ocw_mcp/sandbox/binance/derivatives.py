@@ -1,5 +1,7 @@
 """Mark prices, funding, metrics and forced liquidations of perpetuals."""
 
+from bisect import bisect_right
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +23,7 @@ _LIQUIDATED = 0.004
 _FAST = 0.003
 """Each such part of the price between the extremes of a minute adds a forced order."""
 _MOST = 6
+_AT = attrgetter("at")
 _LIMIT = 0.005
 """The distance of a forced order's limit from its fill, as a share of the price."""
 
@@ -70,7 +73,8 @@ class Derivatives:
         for number in range(max(since, self._source.begins_at) // DAY - 1, until // DAY + 1):
             day = self._source.symbol_day(symbol, number)
             if day is not None:
-                rows += [row for row in day.metrics if since < row.at <= until]
+                first, end = (bisect_right(day.metrics, at, key=_AT) for at in (since, until))
+                rows += day.metrics[first:end]
         return rows
 
     def _rates(self, symbol: str, number: int) -> list[Funding]:

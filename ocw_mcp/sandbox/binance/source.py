@@ -5,6 +5,7 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +58,7 @@ class SymbolDay(NamedTuple):
     """A tick is `10 ** -price_decimals`."""
     lot_decimals: int
     metrics: list[Metrics]
+    """In order of time."""
     funding: list[Funding]
 
 
@@ -272,7 +274,7 @@ class MinuteSource:
             taker_quote=np.full(MINUTES, -1, dtype=np.int64),
             price_decimals=price_decimals,
             lot_decimals=lot_decimals,
-            metrics=metrics,
+            metrics=sorted(metrics, key=attrgetter("at")),
             funding=funding,
         )
 
