@@ -18,7 +18,7 @@ MEMORY_DISK = Path("/dev/shm")
 settings.register_profile("house", deadline=None)
 # A mutant is to die or live for the same reason each time, and nobody reads its smallest example.
 settings.register_profile(
-    "mutation", deadline=None, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)
+    examples.MUTATION, deadline=None, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)
 )
 settings.load_profile("house")
 

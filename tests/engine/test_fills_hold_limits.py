@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ocw_mcp.core.orders.table import OrderStatus
@@ -11,6 +11,7 @@ from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, Purpose, Rejected
 from ocw_mcp.domain.reject_reasons import RejectReason
+from tests.support.examples import examples
 from tests.support.runs import policies
 from tests.support.wire import Wire
 
@@ -77,7 +78,7 @@ PARTS = st.lists(
 ROUNDS = st.lists(st.tuples(st.integers(1, 25), st.sampled_from(["98", "96", "95.5"]), PARTS), min_size=1, max_size=2)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(20, slow=60)
 @given(st.sampled_from(list(Product)), st.booleans(), ROUNDS, st.booleans())
 @example(Product.UM, False, [(15, "95.5", [(D(1), D(108))])], True)
 @example(Product.SPOT, False, [(22, "98", [(D("0.5"), D(100)), (D(1), D(106))]), (5, "98", [(D(1), D(104))])], False)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import Phase, given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.support import examples as cases
@@ -33,6 +33,19 @@ def test_decorated_test_tries_few_examples_or_all(
 
     assert tried(test, tries) == count
     assert marks_of(test) == marks
+
+
+def test_mutation_testing_tries_as_many_examples_as_slow_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cases, "MUTATION", settings.get_current_profile_name())
+    tries: list[int] = []
+
+    @cases.examples(3, slow=9, database=None, phases=[Phase.generate])
+    @given(st.integers())
+    def test(number: int) -> None:
+        tries.append(number)
+
+    assert tried(test, tries) == 9
+    assert marks_of(test) == []
 
 
 def test_some_values_reach_from_the_first_to_the_last(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,9 @@ from hypothesis import settings
 Value = TypeVar("Value")
 Test = TypeVar("Test", bound=Callable[..., object])
 
+MUTATION = "mutation"
+"""The profile of Hypothesis in mutation testing, which runs no slow tests."""
+
 among_slow = False
 """Whether the slow tests run. tests/conftest.py sets it before it collects tests."""
 
@@ -16,11 +19,12 @@ among_slow = False
 def examples(few: int, *, slow: int, **options: Any) -> Callable[[Test], Test]:
     """Return a decorator: a test tries `few` examples, or `slow` examples where it runs as one of the slow tests.
 
-    The options are those of `hypothesis.settings`.
+    The options are those of `hypothesis.settings`. Mutation testing tries as many as the slow tests.
     """
 
     def decorate(test: Test) -> Test:
-        decorated = settings(max_examples=slow if among_slow else few, **options)(test)
+        every = among_slow or settings.get_current_profile_name() == MUTATION
+        decorated = settings(max_examples=slow if every else few, **options)(test)
         return pytest.mark.slow(decorated) if among_slow else decorated
 
     return decorate

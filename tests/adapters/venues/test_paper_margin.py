@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
@@ -37,6 +37,7 @@ from tests.adapters.venues.papers import (
     trades,
     venue_with,
 )
+from tests.support.examples import examples
 
 D = Decimal
 STOP = OrderRef(1, Purpose.STOP)
@@ -198,7 +199,7 @@ MINUTES = st.tuples(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@examples(15, slow=50)
 @given(st.lists(MINUTES, min_size=1, max_size=10), st.integers(1, 150), st.floats(-0.02, 0.02))
 async def test_losses_never_exceed_fees_and_margin(
     minutes: list[tuple[list[tuple[str, Side, int, int]], float, float, float, float]], leverage: int, rate: float

@@ -3,11 +3,12 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.core.orders.ledger import Ledger
 from ocw_mcp.domain.orders import Side
+from tests.support.examples import examples
 
 D = Decimal
 SYMBOL = "ETHUSDT"
@@ -49,7 +50,7 @@ class Account:
 
 
 @pytest.mark.parametrize("spot", [True, False])
-@settings(max_examples=60, deadline=None)
+@examples(20, slow=60)
 @given(steps=_STEPS, mark=st.integers(10_000, 400_000).map(lambda price: D(price) / 100))
 def test_balances_and_profit_follow_from_plain_sums(
     spot: bool, steps: list[tuple[Side, D, D, str, D]], mark: Decimal

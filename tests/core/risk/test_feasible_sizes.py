@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.account import AccountView
@@ -17,6 +17,7 @@ from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.snapshot import Feasible
 from ocw_mcp.domain.state import TradingState
 from tests.support.accounts import CALM, ETH
+from tests.support.examples import examples
 from tests.support.runs import policies
 
 D = Decimal
@@ -77,7 +78,7 @@ def test_the_feasible_short_size_on_spot_is_0() -> None:
     assert found.short_max == 0
 
 
-@settings(max_examples=200)
+@examples(60, slow=200)
 @given(
     price=st.decimals("0.01", "90000", places=2),
     equity=st.decimals("0", "100000", places=2),

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.account import AccountView
@@ -16,6 +16,7 @@ from ocw_mcp.domain.orders import OrderIntent, OrderType, Side
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal
 from tests.support.entries import LONG, NOW, REF, account, asks
+from tests.support.examples import examples
 from tests.support.runs import policies
 
 D = Decimal
@@ -94,7 +95,7 @@ def oracle(each: Situation) -> Decimal:
     return quantity if quantity * smallest >= 20 else D(0)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(25, slow=80)
 @given(situations())
 def test_the_largest_size_with_scaled_limits_matches_the_oracle(each: Situation) -> None:
     officer = RiskOfficer(each.usual, each.strict)

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.account import AccountView
@@ -18,6 +18,7 @@ from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Sid
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.snapshot import Feasible
 from tests.support.accounts import CALM
+from tests.support.examples import examples
 from tests.support.runs import DEFAULT, policies
 from tests.support.views import FALLING, RISING, RULES, holding, snapshot, values, view
 
@@ -54,7 +55,7 @@ def intent_of(leg: Leg, account: AccountView, limited: Policies) -> OrderIntent:
     return OrderIntent("k", "test", leg.symbol, side, OrderType.MARKET, Purpose.ENTRY, quantity, protect_at=leg.stop)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(20, slow=60)
 @given(
     atrs=st.lists(st.sampled_from([0.4, 1.0, 1.9, 5.0]), min_size=5, max_size=5),
     trends=st.lists(st.sampled_from([RISING, FALLING]), min_size=5, max_size=5),
