@@ -153,14 +153,13 @@ class Learner:
         The log-odds of the reliability are the right weight of an independent vote (S. Nitzan and J. Paroush, Optimal
         decision rules in uncertain dichotomous choice situations, 1982).
         """
-        parts, total = {}, 0.0
+        parts = {}
         for signal in self.read(regime).signals:
             value = values.get(signal.name, 0.0)
             if value:
                 weight = log_odds(signal.drawn) if drawn else signal.weight
                 parts[signal.name] = math.copysign(1.0, value) * weight
-                total += abs(weight)
-        votes = math.fsum(parts.values())
+        votes, total = math.fsum(parts.values()), math.fsum(map(abs, parts.values()))
         return Vote(votes / total if total else 0.0, votes, parts)
 
     @property

@@ -11,7 +11,10 @@ _SPAN: Final = np.linspace(-9.0, 9.0, 361)
 
 
 def beta_quantiles(found: Beta, *shares: float) -> tuple[Floats, ...]:
-    """Return for each of the shares (0..1) that quantile of each distribution, to about 0.001 for counts above 1.
+    """Return for each of the shares (0..1) that quantile of each distribution.
+
+    It is exact to about 0.001 if a and b are above 0.5. If one is smaller, which only outcomes of one kind give, and
+    their sum is above 1, the error is up to 0.08.
 
     The density of the log-odds y, exp(a·y) ÷ (1 + exp(y))^(a + b), is summed by the trapezoid rule around its mode
     ln(a ÷ b), at which its curvature is ab ÷ (a + b).
@@ -30,5 +33,6 @@ def _quantile(places: Floats, area: Floats, share: float) -> Floats:
     after = (area < share).sum(-1, keepdims=True)
     low, high = (np.take_along_axis(area, at, -1) for at in (after - 1, after))
     left, right = (np.take_along_axis(places, at, -1) for at in (after - 1, after))
-    quantile: Floats = (1 / (1 + np.exp(-(left + (right - left) * (share - low) / (high - low)))))[..., 0]
+    place = left + (right - left) * (share - low) / (high - low)
+    quantile: Floats = (1 / (1 + np.exp(np.minimum(-place, 700))))[..., 0]  # exp overflows above 709
     return quantile

@@ -10,7 +10,7 @@ from ocw_mcp.core.learning.draws import generator
 from ocw_mcp.core.learning.learner import Learner, LearnerState, LearningSettings
 from ocw_mcp.core.learning.outcomes import Exclusion, Outcome, Source
 from ocw_mcp.domain.learning import Trust
-from ocw_mcp.domain.time import DAY
+from ocw_mcp.domain.time import DAY, HOUR
 from tests.support.learning import REGIMES, SIGNALS, outcomes
 
 
@@ -90,6 +90,20 @@ def test_counterfactuals_count_in_part_up_to_their_bound() -> None:
     assert taken == [True] * 4 + [False] * 2  # 0.1 × 20 observations, half a one each
     assert by_name(found)["ema"].evidence == pytest.approx(2.0)
     assert not learner(counterfactual_weight=0.0).take(outcome(source=Source.REFUSAL))
+
+
+@pytest.mark.parametrize("net", [1.0, -1.0])
+@pytest.mark.parametrize("count", [1, 7, 100, 3_000])
+def test_outcomes_of_one_kind_keep_every_number_in_its_range(net: float, count: int) -> None:
+    found, values = learner(), dict.fromkeys(SIGNALS, 1.0)
+    for number in range(1, count + 1):
+        found.take(outcome(at=number * HOUR, signals=values, net=net))
+    for each in (*found.read("calm").signals, *found.read("calm").groups):
+        assert 0 <= each.low <= each.high <= 1
+        assert 0 < each.mean < 1
+    for drawn in (False, True):
+        assert -1 <= found.vote(values, "calm", drawn).score <= 1
+    assert 0 <= found.payoffs.advise("calm").risk <= 0.25
 
 
 def test_misleading_signal_votes_against_its_direction() -> None:

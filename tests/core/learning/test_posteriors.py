@@ -152,3 +152,9 @@ def test_draws_have_the_mean_and_the_spread_of_the_posterior() -> None:
 def test_first_draws_of_empty_posteriors_are_valid() -> None:
     drawn = Posteriors(np.array(GROUPS), 2, 500).draw(np.zeros(500, dtype=np.int64), generator(1))
     assert ((drawn.signals > 0) & (drawn.signals < 1)).all()
+
+
+def test_quantiles_of_a_nearly_certain_reliability_are_probabilities() -> None:
+    low, high = beta_quantiles(Beta(np.array([1e-7, 1 - 1e-7]), np.array([1e3, 1e3])), 0.05, 0.95)
+    assert all(0 <= first <= last <= 1 for first, last in zip(low, high, strict=True))
+    assert high[0] < 1e-6 < 1 - 1e-6 < low[1]
