@@ -28,6 +28,7 @@ from ocw_mcp.render.learning_text import advice_lines
 from tests.support.examples import some
 from tests.support.learned_runs import run as run_script
 from tests.support.learned_runs import scored
+from tests.support.markets import ListFeed, candle
 
 
 def equity(daily: list[float]) -> dict[str, float]:
@@ -88,6 +89,14 @@ def test_a_comparison_of_markets_shows_each_and_all_and_a_restart() -> None:
     assert any("FAULT" in line for line in text(report))
 
 
+@pytest.mark.parametrize("hours", [0, 12, 47])
+def test_a_restart_needs_two_days(hours: int) -> None:
+    candles = [candle(number, 100.0, interval=HOUR) for number in range(20)]
+    market = Market("flat", lambda: ListFeed(candles))
+    with pytest.raises(SettingsError, match="two days or more"):
+        compare([market], load_policies(None, "lab"), load_prompts(None), hours * HOUR or None, restart=True)
+
+
 def outcomes() -> list[TimedOutcome]:
     return [
         TimedOutcome(
@@ -111,6 +120,14 @@ def test_an_exported_file_teaches_the_same(tmp_path: Path) -> None:
     assert learn(read_outcomes(path)).state() == learn(found).state()
     with pytest.raises(SettingsError, match="choose the name of a new file"):
         write_outcomes(path, found)
+
+
+def test_a_file_of_another_version_with_another_regime_is_shown(tmp_path: Path) -> None:
+    found, path = outcomes(), tmp_path / "outcomes.jsonl"
+    newest = msgspec.structs.replace(found[-1].outcome, regime="panic")
+    write_outcomes(path, [*found, TimedOutcome(40 * DAY, newest)])
+    learned = learned_from(read_outcomes(path))
+    assert (learned.regime, learned.trades) == ("calm", 13)
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.runner import Job, run
 from ocw_mcp.core.learning.draws import generator
 from ocw_mcp.domain import events
+from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.learning import REGIMES, OutcomeSource
 from ocw_mcp.domain.orders import RULES
 from ocw_mcp.domain.protocols import Feed
@@ -39,6 +40,7 @@ FEWEST_DAYS: Final = 4 * BLOCK_DAYS
 """The fewest days with an interval."""
 RESAMPLES: Final = 2_000
 SEED: Final = 1
+_TOO_SHORT: Final = "--restart stops a book at a whole day; expected a market of two days or more"
 
 
 class Market(NamedTuple):
@@ -67,8 +69,11 @@ def compare(
     """Run the rules on each market with each of `VARIANTS`, and pool the daily differences.
 
     A market without the symbol whose regime the policies read has the regime of its first symbol. With `restart` the
-    run `all` is made once more, with a restart in the middle. `show` takes what is done at present.
+    run `all` is made once more, with a restart in the middle. `show` takes what is done at present. Raises
+    SettingsError for a restart within less than two days.
     """
+    if restart and for_ms is not None and for_ms < 2 * DAY:
+        raise SettingsError(_TOO_SHORT)
     found, daily, first = [], {name: list[dict[str, float]]() for name in VARIANTS}, list[TimedOutcome]()
     for market in markets:
         runs, used = {}, _regime_of(policies, market.feed().identity.symbols)
@@ -188,7 +193,9 @@ def _restarted(
     market: Market, policies: LoadedPolicies, prompts: LoadedPrompts, for_ms: int | None, whole: _Run
 ) -> dict[str, Any]:
     """Return whether a restart in the middle changes the fingerprint of a run, or what is learned."""
-    days = max(1, len(whole.equity) // 2)
+    if len(whole.equity) < 2:
+        raise SettingsError(_TOO_SHORT)
+    days = len(whole.equity) // 2
     rest = None if for_ms is None else for_ms - days * DAY
     again = _run([(market.feed(), days * DAY), (market.feed(), rest)], policies, prompts)
     same = [each.figures["fingerprint"] for each in (whole, again)]

@@ -159,5 +159,5 @@ def learned_from(outcomes: Sequence[TimedOutcome], *, counterfactuals: bool = Fa
 
 
 def last_regime(outcomes: Sequence[TimedOutcome]) -> str:
-    """Return the regime of the newest outcome."""
-    return next((each.outcome.regime for each in reversed(outcomes) if each.outcome.regime), UNKNOWN_REGIME)
+    """Return the regime of the newest outcome that has one which this version knows."""
+    return next((each.outcome.regime for each in reversed(outcomes) if each.outcome.regime in REGIMES), UNKNOWN_REGIME)
