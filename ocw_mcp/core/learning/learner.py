@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from ocw_mcp.core.learning.choices import PATIENCE, Choices, ChoicesState
 from ocw_mcp.core.learning.draws import generator
@@ -196,13 +197,13 @@ class Learner:
         """
         for what, found, expected in (
             ("signals", state.signals, self._signals),
-            ("regimes", state.regimes, self._regimes),
-            ("settings", state.settings, self._settings),
+            ("regimes", dict.fromkeys(state.regimes), dict.fromkeys(self._regimes)),
+            ("settings", asdict(state.settings), asdict(self._settings)),
         ):
-            if found != expected:
-                raise ValueError(f"the state has the {what} {found}; expected {expected}. Rebuild it from the outcomes")
-        if list(state.signals) != list(self._signals):
-            raise ValueError("the state has the signals in another order. Rebuild it from the outcomes")
+            if names := sorted({name for name, _ in found.items() ^ expected.items()}):
+                raise ValueError(f"the state has other {what} ({', '.join(names)}). Rebuild it from the outcomes")
+        if list(state.signals) != list(self._signals) or state.regimes != self._regimes:
+            raise ValueError("the state has the signals or regimes in another order. Rebuild it from the outcomes")
         if min(state.trades, state.counterfactuals, *state.excluded.values()) < 0 or not 0 <= state.counted < math.inf:
             raise ValueError("the state counts fewer outcomes than none. Rebuild it from the outcomes")
         old = self._posteriors.state(), self.payoffs.state(), self.choices.state()

@@ -162,6 +162,23 @@ def test_saved_state_does_not_change_with_the_learner() -> None:
     assert msgspec.json.encode(state) == before
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"settings": LearningSettings(counterfactual_weight=0.0)},
+            r"has other settings \(counterfactual_weight\)\. R",
+        ),
+        ({"signals": SIGNALS | {"rsi": "trend", "moon": "trend"}}, r"has other signals \(moon, rsi\)\. R"),
+        ({"regimes": [*REGIMES, "panic"]}, r"has other regimes \(panic\)\. R"),
+        ({"regimes": [*reversed(REGIMES)]}, "regimes in another order"),
+    ],
+)
+def test_refusal_of_a_state_names_only_what_differs(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        learner().restore(msgspec.structs.replace(learner().state(), **changed))
+
+
 @pytest.mark.parametrize("part", ["signals", "order", "settings", "trades", "posteriors", "payoffs", "choices"])
 def test_foreign_or_damaged_state_is_refused_and_changes_nothing(part: str) -> None:
     found = learner()
