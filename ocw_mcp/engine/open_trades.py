@@ -21,7 +21,7 @@ from ocw_mcp.engine.since_state import closes
 NOT_CHOSEN: Final = frozenset({"stop", "target", "max_loss", OutsideCause.LIQUIDATION.value})
 """What closes a trade at a price that was set before. Other causes are a choice of the time of the exit."""
 MOST_ENTRIES: Final = 32
-"""The most entries whose signals are kept until they fill."""
+"""The most entries whose signals are kept, besides those of live orders, which can wait while others are sent."""
 _OUTSIDE: Final = {
     OutsideCause.LIQUIDATION: None,
     OutsideCause.DELEVERAGING: OutcomeExclusion.VENUE,
@@ -87,10 +87,14 @@ class OpenTrades:
 
     def entered(self, recorded: SignalsRecorded) -> None:
         """Keep what the signals said at an entry until it fills."""
-        entries = self.saved.entries
+        entries, orders = self.saved.entries, self._manager.orders
         entries[str(recorded.ref)] = recorded
-        while len(entries) > MOST_ENTRIES:
-            del entries[next(iter(entries))]
+        for name, each in list(entries.items())[:-1]:
+            if len(entries) <= MOST_ENTRIES:
+                break
+            tracked = orders.get(each.ref)
+            if tracked is None or not tracked.status.live:
+                del entries[name]
 
     def continued(self, event: events.EntryContinued) -> bool:
         """Move what was recorded to the next order of a chased entry."""

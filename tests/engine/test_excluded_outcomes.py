@@ -12,10 +12,11 @@ from ocw_mcp.domain.learning_events import OutcomeScored
 from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Side
 from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.domain.time import HOUR, MINUTE, span_ms
+from ocw_mcp.engine import open_trades
 from tests.support.deciders import Scripted
 from tests.support.examples import again_among_slow, some
 from tests.support.learned_runs import hourly, left_out, policy
-from tests.support.markets import START, ListFeed
+from tests.support.markets import START, ListFeed, candle
 from tests.support.runs import Commands, Run, policies
 
 D = Decimal
@@ -131,3 +132,23 @@ async def test_refused_entries_are_scored_as_the_trades_that_they_left_out() -> 
             name: left_out(candles, entered, each.direction, float(stop), span_ms(name) // HOUR) for name in HORIZONS
         }
         assert each.horizons == pytest.approx(results, abs=1e-5)
+
+
+async def test_an_entry_that_waits_while_others_are_sent_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_trades, "MOST_ENTRIES", 2)
+    candles = [candle(minute, 100.0, high=100.1, low=99.9) for minute in range(60)]
+    candles += [candle(minute, 100.0 if minute < 40 else 90.0, symbol="ETHUSDT") for minute in range(60)]
+    legs = {
+        wake: Leg("BTCUSDT", *((Action.BUY, D("0.05"), D("90")) if wake % 2 else (Action.SELL,)))
+        for wake in range(3, 55)
+    }
+    legs[2] = Leg("ETHUSDT", Action.BUY, D("0.05"), D("80"), limit=D("95"))
+    legs |= {wake: Leg("ETHUSDT", Action.SELL) for wake in range(55, 60)}
+    wakes = {"close_wakes": ["1m"], "close_wakes_in_position": ["1m"], "cooldown_s": 0, "outlier_moves": {}}
+    tables = policies(gate=wakes, stop={"max_distance": "0.5"}, learning={"mode": "advise", "counterfactuals": False})
+    script = {wake: Decision((leg,)) for wake, leg in legs.items()}
+    book = await Run(ListFeed(candles), Scripted(script), policy=tables).go()
+    closed, scored = book.events(events.PositionClosed), book.events(OutcomeScored)
+    assert len(closed) > 10
+    assert [each.symbol for each in scored] == [each.symbol for each in closed]
+    assert "ETHUSDT" in [each.symbol for each in scored]
