@@ -23,7 +23,7 @@ from ocw_mcp.engine.outlook import OutlookState
 from ocw_mcp.engine.protection import GuardState
 from ocw_mcp.engine.since_state import SinceState
 
-ENGINE_FORMAT = 23
+ENGINE_FORMAT = 24
 """The version of the saved state. It increases when a field changes its name or meaning; older states are refused."""
 
 

@@ -40,6 +40,8 @@ from ocw_mcp.engine.snapshot import positions, take_readings
 
 CLEAR: Final = 0.2
 """The mean weight (log-odds) at which a vote is clear: that of signals that are right in 55 % of cases."""
+ENOUGH: Final = 30
+"""The trades after which a vote counts for half: until then it is mostly chance."""
 MOST_CLAIMS: Final = 64
 """The most legs whose named signals are kept until their orders are sent."""
 
@@ -275,11 +277,12 @@ class Learning:
         return LearningView(learned, self._votes(seen, learned.regime), self._risks(seen, learned))
 
     def _votes(self, seen: Snapshot, regime: str) -> dict[str, float]:
-        """Return tanh(mean weighted sign ÷ `CLEAR`) for each symbol: near 0 while little is known of the signals."""
-        found = {}
+        """Return tanh(mean weighted sign ÷ `CLEAR`) × n ÷ (n + `ENOUGH`) for each symbol, after n trades."""
+        found, trades = {}, self.learner.read(regime).trades
         for symbol, view in seen.symbols.items():
             parts = self.learner.vote(signals.read_all(view, seen), regime).parts
-            found[symbol] = rounded(math.tanh(math.fsum(parts.values()) / len(parts) / CLEAR)) if parts else 0.0
+            vote = math.tanh(math.fsum(parts.values()) / len(parts) / CLEAR) if parts else 0.0
+            found[symbol] = rounded(vote * trades / (trades + ENOUGH))
         return found
 
     def _risks(self, seen: Snapshot, learned: Learned) -> dict[str, float]:

@@ -71,18 +71,28 @@ class Oracle:
         for weight, strength in zip(self.by_group[age], self.grid.group, strict=True):
             for each, (_, count) in zip(self.groups, everyone, strict=True):
                 known[each] += weight * count * (strength + 1) / (count + strength)
-        mates = [row for row, each in zip(everyone, self.groups, strict=True) if each == group]
-        rate = sum(row[0] for row in mates) / max(sum(row[1] for row in mates), 1e-300)
-        common = (2 + sum(row[0] for row in everyone)) / (4 + sum(row[1] for row in everyone))
+        rates = {}
+        for each in known:
+            mates = [row for row, of in zip(everyone, self.groups, strict=True) if of == each]
+            rates[each] = sum(row[0] for row in mates) / max(sum(row[1] for row in mates), 1e-300)
+            known[each] /= self.effect([row[1] for row in mates])
+        effect = self.effect(list(known.values()))
+        common = 2 + sum(count * rates[each] for each, count in known.items()) / effect
+        common /= 4 + sum(known.values()) / effect
         means, mean, square = [], 0.0, 0.0
         for weight, strength in zip(self.by_common[age], self.grid.common, strict=True):
-            sure = 4 + sum(count * (strength + 1) / (count + strength) for count in known.values())
+            sure = 4 + sum(count * (strength + 1) / (count + strength) for count in known.values()) / effect
             lent = 1 / (1 / strength + 1 / sure)
             total = lent + known[group]
-            means.append((lent * common + known[group] * rate) / total)
+            means.append((lent * common + known[group] * rates[group]) / total)
             mean += weight * means[-1]
             square += weight * means[-1] * (means[-1] * total + 1) / (total + 1)
         return means, mean, mean * (1 - mean) / (square - mean * mean) - 1
+
+    def effect(self, counts: list[float]) -> float:
+        """Return the design effect of observations that go together."""
+        squares = sum(count * count for count in counts)
+        return 1 + (sum(counts) ** 2 / squares - 1) * self.grid.together if squares else 1.0
 
     def betas(self, age: int, seen: list[Seen], regime: int, signal: int) -> tuple[list[float], list[list[float]]]:
         """Return the means everywhere by strength of the group, and mean and count here by that of the regimes."""

@@ -16,6 +16,9 @@ M. K. Warmuth, Tracking the best expert, 1998). The likelihood counts in part, b
 likelihood, see P. Grünwald and T. van Ommen, Inconsistency of Bayesian inference for misspecified linear models, 2017).
 The Beta-binomial update is that of A. Gelman and others, Bayesian Data Analysis, chapters 2 and 5.
 
+All signals of a trade share its result, and those of a group are often right and wrong together. So the signals of a
+group count as fewer observations of its mean, and groups as fewer of the mean of all; see `Grid.together`.
+
 Evidence that fades counts as Kish's effective number of observations, (Σw)² ÷ Σw² (L. Kish, Survey Sampling, 1965),
 because a weighted mean has the sampling variance of so many observations. An outcome that counts in part is that part
 of one observation.
@@ -55,6 +58,8 @@ class Grid(Struct, frozen=True):
     """The part of the weights of the grid that is shared at an observation."""
     independent: float = 0.6
     """The part of a signal's likelihood that counts for the grid, because the signals of one trade are correlated."""
+    together: float = 0.5
+    """The correlation of what the signals of one trade, or their groups, say: together they are fewer observations."""
     block: int = 16
     """The grid is judged by so many outcomes at a time, which it predicts from all outcomes before them."""
 
@@ -266,15 +271,28 @@ class Posteriors:
         groups: what counts for k observations as a prior has n(k + 1) ÷ (n + k) of its n observations count for it.
         """
         known = counts[:, :, None] * ((self._group + 1) / (counts[:, :, None] + self._group))
-        known = _average(self._by_group, known) @ self._members
+        known = self._together(counts @ self._members, (counts * counts) @ self._members) * (
+            _average(self._by_group, known) @ self._members
+        )
         total = counts @ self._members
-        ratio = np.divide(known, total, out=np.zeros_like(total), where=total > 0)
-        found, known = (hits @ self._members * ratio)[:, :, None], known[:, :, None]
-        mean = (hits.sum(2) + PRIOR) / (counts.sum(2) + 2 * PRIOR)
-        number = (known * ((self._common + 1) / (known + self._common))).sum(3, keepdims=True) + 2 * PRIOR
+        found = hits @ self._members * np.divide(known, total, out=np.zeros_like(total), where=total > 0)
+        part = self._together(known.sum(2, keepdims=True), (known * known).sum(2, keepdims=True))
+        mean = (part * found.sum(2, keepdims=True) + PRIOR) / (part * known.sum(2, keepdims=True) + 2 * PRIOR)
+        found, known, mean, part = (each[:, :, None] for each in (found, known, mean, part))
+        number = part * (known * ((self._common + 1) / (known + self._common))).sum(3, keepdims=True) + 2 * PRIOR
         lent = self._common / (1 + self._common / number)
-        groups = Beta((lent * mean[:, :, None, None] + found) / (lent + known), lent + known)
+        groups = Beta((lent * mean + found) / (lent + known), lent + known)
         return groups.mean, _beta(_average(self._by_common, groups.mean), _average(self._by_common, groups.square))
+
+    def _together(self, total: Floats, squares: Floats) -> Floats:
+        """Return the part for which observations count in a mean, as they agree more often than by chance.
+
+        The mean of m values with the correlation ρ has the variance of m ÷ (1 + (m − 1)·ρ) independent ones: the design
+        effect (L. Kish, Survey Sampling, 1965). m is total² ÷ squares for the sums of counts and of their squares.
+        """
+        number = np.divide(total * total, squares, out=np.ones_like(total), where=squares > 0)
+        part: Floats = 1 / (1 + (number - 1) * self._grid.together)
+        return part
 
 
 def _array(name: str, found: list[float], like: Floats) -> Floats:

@@ -108,9 +108,9 @@ def test_regime_borrows_from_others_until_it_differs_from_them() -> None:
 
 
 def test_group_borrows_from_all_signals_until_it_differs_from_them() -> None:
-    rows: list[Seen] = [(DAY, 0, [1.0, 1.0, 0.0], [1.0, 1.0, 0.0])] * 60
+    rows: list[Seen] = [(DAY, 0, [1.0, 1.0, 0.0], [1.0, 1.0, 0.0])] * 80
     never_seen = counted(rows).groups(np.array([0])).mean[0]
-    opposite = counted(rows + [(DAY, 0, [0.0, 0.0, 0.0], [0.0, 0.0, 1.0])] * 60).groups(np.array([0])).mean[0]
+    opposite = counted(rows + [(DAY, 0, [0.0, 0.0, 0.0], [0.0, 0.0, 1.0])] * 80).groups(np.array([0])).mean[0]
     assert 0.8 < never_seen[1] <= never_seen[0]
     assert opposite[1] < 0.45 < 0.8 < opposite[0]
 
