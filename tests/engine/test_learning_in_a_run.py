@@ -1,5 +1,6 @@
 """The engine records what its signals said, and learns from what came of it; the journal alone gives the same."""
 
+import math
 from collections import Counter
 from decimal import Decimal
 
@@ -7,7 +8,7 @@ import msgspec
 import pytest
 
 from ocw_mcp.app.learning.outcomes import TimedOutcome, learn
-from ocw_mcp.core.signals import GROUPS, SIGNALS
+from ocw_mcp.core.signals import GROUPS, SIGNALS, read_all
 from ocw_mcp.core.strategy import proposed_stop
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
@@ -174,6 +175,24 @@ async def test_a_hold_is_scored_as_the_trade_that_it_left_out() -> None:
         mean, cost = sum(each.horizons.values()) / 3, 0.001 * candles[entered - 1].close
         paid = mean > 0 or mean <= -2 * cost / abs(candles[entered - 1].close - stop)
         assert each.net == (pytest.approx(mean, abs=1e-5) if paid else 0)
+
+
+async def test_votes_of_the_signals_grow_with_the_number_of_trades() -> None:
+    book = await run(1)
+    snapshot = book.engine.snapshot(book.engine.now)
+    assert snapshot.learning is not None
+    learned, votes = snapshot.learning.learned, snapshot.learning.votes
+    weights = {each.name: each.weight for each in learned.signals}
+    assert learned.trades >= 4
+    for symbol, seen in snapshot.symbols.items():
+        said = [
+            math.copysign(weights[name], value * weights[name])
+            for name, value in read_all(seen, snapshot).items()
+            if value
+        ]
+        assert said
+        grown = learned.trades / (learned.trades + 30)
+        assert votes[symbol] == pytest.approx(math.tanh(sum(said) / len(said) / 0.2) * grown, abs=1e-9)
 
 
 async def test_an_unknown_name_of_a_signal_is_answered() -> None:

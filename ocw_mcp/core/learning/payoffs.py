@@ -25,6 +25,8 @@ HALF_LIFE: Final = 360 * DAY
 """The time (ms) in which the weight of a payoff halves."""
 PRIOR_TRADES: Final = 4.0
 """The wins and the losses of 1 R that are assumed before the first trade."""
+LARGEST_WIN: Final = 10.0
+"""R. A larger win counts as this one: after a fill close to the stop 1 R is tiny, and a single win most of the mean."""
 BORROWED: Final = 20.0
 """The trades, and the wins and losses, for which the mean of all regimes counts in one regime."""
 
@@ -54,7 +56,8 @@ class Payoffs:
             self._sums *= (fade, fade, fade * fade, fade, fade)
         self._at = max(self._at, outcome.at)
         won = outcome.net > 0
-        self._sums[self._regimes.index(outcome.regime)] += (won, not won, 1, max(outcome.net, 0), max(-outcome.net, 0))
+        win, loss = min(max(outcome.net, 0.0), LARGEST_WIN), max(-outcome.net, 0.0)
+        self._sums[self._regimes.index(outcome.regime)] += (won, not won, 1, win, loss)
 
     def advise(self, regime: str) -> LearnedSize:
         """Return the size for one trade in a regime. Raises ValueError for a regime that does not exist."""

@@ -50,6 +50,13 @@ def test_size_is_zero_without_an_edge_and_at_most_a_quarter_of_kelly() -> None:
     assert (good.win, good.loss) == pytest.approx((1.5, 1.0), abs=0.05)
 
 
+def test_one_huge_win_counts_as_ten_r() -> None:
+    huge, large = (payoffs([1.0, -1.0] * 20 + [win]).advise("calm") for win in (106.0, 10.0))
+    assert huge == large
+    assert huge.risk < 0.03
+    assert payoffs([1.0, -1.0] * 20 + [-106.0]).advise("calm").loss > 3
+
+
 def test_regime_without_trades_borrows_with_less_certainty() -> None:
     found = payoffs([1.5, 1.5, -1.0] * 60)
     here, there = found.advise("calm"), found.advise("turbulent")
