@@ -116,7 +116,10 @@ def weights_of(facade: "Facade") -> outlook_results.WeightsResult:
         groups=[list(row(each)) for each in learned.groups],
         meanings={each.name: SIGNALS[each.name].meaning for each in learned.signals},
         size={name: round(value, 6) for name, value in msgspec.structs.asdict(learned.size).items()},
-        choices={each.parameter: each.value for each in learned.choices},
+        choices={
+            each.parameter: {"try": each.value, "best": each.best, "n": round(each.evidence, 1)}
+            for each in learned.choices
+        },
         exits={each.horizon: round(each.regret, 4) for each in learned.exits},
         claim_columns=list(LearnedClaim.__struct_fields__),
         claims=[

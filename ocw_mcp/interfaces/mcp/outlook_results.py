@@ -100,7 +100,7 @@ class WeightsResult(Result):
     regime: str
     trades: int
     decisions: int
-    """HOLDs, refusals and exits that were followed."""
+    """HOLDs, refusals and exits that count as evidence of the signals."""
     excluded: dict[str, int]
     columns: list[str]
     """Of a row of `signals` and of `groups`: reliability `p` in the regime, its 90 % interval, evidence, and a draw."""
@@ -109,7 +109,8 @@ class WeightsResult(Result):
     meanings: dict[str, str]
     """What each signal says if it is above 0."""
     size: dict[str, float]
-    choices: dict[str, float]
+    choices: dict[str, dict[str, float]]
+    """Of each meta-parameter the value to `try`, the `best` so far, and the evidence `n`."""
     exits: dict[str, float]
     """The mean result in R of holding on longer."""
     claim_columns: list[str]

@@ -174,6 +174,9 @@ async def test_weights_have_all_that_was_learned_within_their_length(
             assert f"\n{each.name} {each.group} 0.4321 " in text
     assert found["claims"][0] == [next(iter(SIGNALS)), -0.1234, 1234, 123, 1111, 1111]
     assert set(found["meanings"]) == set(SIGNALS)
+    assert found["choices"] == {
+        each.parameter: {"try": each.value, "best": each.best, "n": round(each.evidence, 1)} for each in known.choices
+    }
 
 
 async def test_context_of_many_headlines_is_cut_to_its_length(looked: FacadeRun, seen: Any) -> None:
