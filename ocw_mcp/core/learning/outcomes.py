@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct
 
@@ -9,6 +10,10 @@ from ocw_mcp.domain.learning import OutcomeExclusion, OutcomeSource
 
 Exclusion = OutcomeExclusion
 Source = OutcomeSource
+
+
+LATEST: Final = 253_402_300_800_000
+"""The time (ms) of the year 10000."""
 
 
 class HeldLonger(Struct, frozen=True):
@@ -41,6 +46,8 @@ class Outcome(Struct, frozen=True):
     """For a followed exit that a decider or a rule chose."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.at < LATEST:
+            raise ValueError(f"the time of an outcome is {self.at!r}; expected ms since 1970, before the year 10000")
         if self.direction not in (1, -1):
             raise ValueError(f"the direction of an outcome is {self.direction!r}; expected 1 or −1")
         if not math.isfinite(self.net):

@@ -94,7 +94,9 @@ def test_outcome_of_unknown_names_is_refused_and_changes_nothing(changed: dict[s
     assert saved(found) == before
 
 
-@pytest.mark.parametrize("changed", [{"direction": 0}, {"net": math.nan}, {"signals": {"ema": 1.1}}])
+@pytest.mark.parametrize(
+    "changed", [{"direction": 0}, {"net": math.nan}, {"signals": {"ema": 1.1}}, {"at": -1}, {"at": 1 << 64}]
+)
 def test_outcome_out_of_range_is_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="of an outcome is"):
         outcome(**changed)
