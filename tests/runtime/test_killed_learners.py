@@ -28,7 +28,7 @@ IMPORTED = tuple(
             (-1.0, 0.5)[number % 3 > 0],
         ),
     )
-    for number in range(1, 30)
+    for number in range(1, 91)
 )
 
 
