@@ -53,7 +53,7 @@ class ExitedTrade(msgspec.Struct, frozen=True):
 
 
 class Trust(StrEnum):
-    """What the interval of a reliability says."""
+    """How a signal is judged by the 90 % interval of its reliability."""
 
     TRUSTED = "trusted"
     """The interval is above 0.5: the signal is right more often than wrong."""

@@ -1,4 +1,4 @@
-"""What a learner knows as clients see it, and the outcomes of the journal as it takes them."""
+"""Conversions: from outcomes of the journal to those of the learner, and from the learner to what clients see."""
 
 from collections.abc import Mapping
 from functools import cache

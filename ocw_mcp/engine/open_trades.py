@@ -19,7 +19,7 @@ from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.since_state import closes
 
 NOT_CHOSEN: Final = frozenset({"stop", "target", "max_loss", OutsideCause.LIQUIDATION.value})
-"""What closes a trade at a price that was set before. Other causes are a choice of the time of the exit."""
+"""The causes of exits at a price that was set before. With any other cause, somebody chose the time of the exit."""
 MOST_ENTRIES: Final = 32
 """The most entries whose signals are kept, besides those of live orders, which can wait while others are sent."""
 _OUTSIDE: Final = {

@@ -1,4 +1,4 @@
-"""What is learned and read does not depend on the vector instructions of the processor."""
+"""Learned values, regimes and anomalies are the same with other vector instructions of the processor."""
 
 import os
 import subprocess

@@ -33,7 +33,7 @@ class Exit(NamedTuple):
     """The part of the entries that the last order closed."""
     regime: str
     within: bool
-    """Whether an order at the venue closed it, within the candle before."""
+    """True if a stop or a target at the venue closed it, between two decisions."""
 
 
 def exits(store: MemoryStore) -> list[Exit]:
@@ -77,7 +77,7 @@ def exits(store: MemoryStore) -> list[Exit]:
 
 
 def regret(candles: list[Candle], left: Exit, hours: int) -> float:
-    """What holding on for some hours would have added to a unit of the base asset, in R, candle by candle."""
+    """The change of the result (R) of one unit of the base asset with an exit some hours later, candle by candle."""
     begin = -(-(left.at - START) // HOUR)
     has_stop = left.chosen and left.direction * (left.price - left.stop) > 0
     over = begin + hours

@@ -141,10 +141,12 @@ class Choices:
         found = {}
         for place, (name, values) in enumerate(self._arms.items()):
             means, deviations, counts = self._posterior(self._sums[name], number)
-            draws = generator(self._seed, number, self._trades, place, 1).normal(means, deviations)
             columns = [rounded_all(each.tolist()) for each in (means, deviations, counts)]
             largest = values[columns[0].index(max(columns[0]))]
-            value = largest if self._all_known else values[int(np.argmax(draws))]
+            value = largest
+            if not self._all_known:
+                draws = generator(self._seed, number, self._trades, place, 1).normal(means, deviations)
+                value = values[int(np.argmax(draws))]
             best = value if len(set(columns[0])) == 1 else largest
             evidence = rounded(max(columns[2]) if self._all_known else math.fsum(columns[2]))
             found[name] = Advice(name, value, best, evidence, tuple(map(Arm, values, *columns)))

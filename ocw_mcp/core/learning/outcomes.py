@@ -17,12 +17,12 @@ LATEST: Final = 253_402_300_800_000
 
 
 class HeldLonger(Struct, frozen=True):
-    """What a trade would have yielded if it had been held longer than until its exit."""
+    """The results that a trade would have had with a later exit."""
 
     regime: str
     """The regime at its entry; one of the names that the learner has."""
     results: Mapping[float, float]
-    """The result in R by the hours that it is held longer; at 0 its own."""
+    """The result in R, by the hours between the real and the later exit; at 0 the real result."""
 
 
 class Outcome(Struct, frozen=True):

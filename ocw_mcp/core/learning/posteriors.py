@@ -271,12 +271,11 @@ class Posteriors:
         groups: what counts for k observations as a prior has n(k + 1) ÷ (n + k) of its n observations count for it.
         """
         known = counts[:, :, None] * ((self._group + 1) / (counts[:, :, None] + self._group))
-        known = self._together(counts @ self._members, (counts * counts) @ self._members) * (
-            _average(self._by_group, known) @ self._members
-        )
         total = counts @ self._members
+        part = self._independent_part(total, (counts * counts) @ self._members)
+        known = part * (_average(self._by_group, known) @ self._members)
         found = hits @ self._members * np.divide(known, total, out=np.zeros_like(total), where=total > 0)
-        part = self._together(known.sum(2, keepdims=True), (known * known).sum(2, keepdims=True))
+        part = self._independent_part(known.sum(2, keepdims=True), (known * known).sum(2, keepdims=True))
         mean = (part * found.sum(2, keepdims=True) + PRIOR) / (part * known.sum(2, keepdims=True) + 2 * PRIOR)
         found, known, mean, part = (each[:, :, None] for each in (found, known, mean, part))
         number = part * (known * ((self._common + 1) / (known + self._common))).sum(3, keepdims=True) + 2 * PRIOR
@@ -284,7 +283,7 @@ class Posteriors:
         groups = Beta((lent * mean + found) / (lent + known), lent + known)
         return groups.mean, _beta(_average(self._by_common, groups.mean), _average(self._by_common, groups.square))
 
-    def _together(self, total: Floats, squares: Floats) -> Floats:
+    def _independent_part(self, total: Floats, squares: Floats) -> Floats:
         """Return the part for which observations count in a mean, as they agree more often than by chance.
 
         The mean of m values with the correlation ρ has the variance of m ÷ (1 + (m − 1)·ρ) independent ones: the design

@@ -107,7 +107,7 @@ class WeightsResult(Result):
     signals: list[list[str | float]]
     groups: list[list[str | float]]
     meanings: dict[str, str]
-    """What each signal says if it is above 0."""
+    """By signal, the meaning of a value above 0."""
     size: dict[str, float]
     choices: dict[str, dict[str, float]]
     """Of each meta-parameter the value to `try`, the `best` so far, and the evidence `n`."""
@@ -115,5 +115,5 @@ class WeightsResult(Result):
     """The mean result in R of holding on longer."""
     claim_columns: list[str]
     claims: list[list[str | float]]
-    """What deciders said of their use of signals in closed trades; it counts for no posterior."""
+    """The signals that deciders named in closed trades, and how often these were right. They change no posterior."""
     rules: dict[str, str]
