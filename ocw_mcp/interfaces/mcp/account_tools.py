@@ -12,7 +12,7 @@ from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.reasons import QUOTING, Refusal, RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.state import ITSELF, MARKET_DATA
-from ocw_mcp.interfaces.mcp import results
+from ocw_mcp.interfaces.mcp import arguments, results
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, cursor_of, older_line, place_of
 from ocw_mcp.interfaces.mcp.results import Meta, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta, respond
@@ -112,13 +112,13 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
 
     async def risk_check_order(
         symbol: str,
-        action: Literal["BUY", "SHORT", "ADD", "SELL", "COVER"],
-        size: Annotated[Amount | None, Field(description="share of equity, 0.1 is 10%")] = None,
-        risk: Annotated[Amount | None, Field(description="share of equity lost at the stop")] = None,
-        quantity: Annotated[Amount | None, Field(description="base asset, instead of size")] = None,
+        action: arguments.OrderAction,
+        size: arguments.Size = None,
+        risk: arguments.Risk = None,
+        quantity: arguments.Quantity = None,
         stop: Amount | None = None,
         target: Amount | None = None,
-        limit: Annotated[Amount | None, Field(description="limit price")] = None,
+        limit: arguments.LimitPrice = None,
     ) -> Annotated[CallToolResult, results.CheckResult]:
         """Check whether an order would pass now: each limit's verdict and the largest size that would pass. Entries
         need size, risk or quantity, and a stop; SELL and COVER close all."""

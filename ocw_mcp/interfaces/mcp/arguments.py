@@ -69,6 +69,11 @@ Amount = Annotated[
     ASCII_NUMBER,
 ]
 """A price, a quantity or a share above 0, as a number or as text."""
+OrderAction = Literal["BUY", "SHORT", "ADD", "SELL", "COVER"]
+Size = Annotated[Amount | None, Field(description="share of equity, 0.1 is 10%")]
+Risk = Annotated[Amount | None, Field(description="share of equity lost at the stop")]
+Quantity = Annotated[Amount | None, Field(description="base asset, instead of size")]
+LimitPrice = Annotated[Amount | None, Field(description="limit price")]
 LONGEST_WHY = 500
 Why = Annotated[str, Field(max_length=LONGEST_WHY), cut(LONGEST_WHY)]
 Text = Annotated[str, Field(max_length=200), cut(200)]

@@ -1,7 +1,7 @@
 """Tools of orders: preview, place and cancel. The token names the caller, never an argument."""
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, ElicitationResult, Resolve
 from mcp.types import CallToolResult
@@ -34,13 +34,13 @@ def order_tools(get_facade: GetFacade) -> list[OcwTool]:
     async def orders_preview(
         ctx: Context[Any, Any],
         symbol: str,
-        action: Literal["BUY", "SHORT", "ADD", "SELL", "COVER"],
-        size: Annotated[Amount | None, Field(description="share of equity, 0.1 is 10%")] = None,
-        risk: Annotated[Amount | None, Field(description="share of equity lost at the stop")] = None,
-        quantity: Annotated[Amount | None, Field(description="base asset, instead of size")] = None,
+        action: arguments.OrderAction,
+        size: arguments.Size = None,
+        risk: arguments.Risk = None,
+        quantity: arguments.Quantity = None,
         stop: Amount | None = None,
         target: Amount | None = None,
-        limit: Annotated[Amount | None, Field(description="limit price")] = None,
+        limit: arguments.LimitPrice = None,
         leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None,
     ) -> Annotated[CallToolResult, trade_results.PreviewResult]:
         """Check an order as placing does, and keep it with its price for 60 s as a preview_id; nothing is sent. Entries
